@@ -1,0 +1,287 @@
+"""One table column at a time: cells to codes and ranks, and back.
+
+Numeric columns follow the recipe of a rank transform with atoms: a value that many rows share is a code of its own,
+the rest is ranked (ties and gaps are dequantised uniformly, Uria et al. 2013, arXiv:1306.0186) and mapped to normal
+scores or cut into equal-mass bins. Ranks are weighted so that a rare class shapes them as much as a large one.
+A missing cell is a code too.
+"""
+
+import numpy as np
+import pandas as pd
+
+from augment_gen.dtypes import array_from_json, array_to_json, dtype_from_json, dtype_to_json
+
+MAX_LEVELS = 256  # category levels with a code of their own; rarer ones share the code "other"
+MAX_KNOTS = 1024  # points that describe the rank function of a column with more distinct values than this
+
+
+class LevelColumn:
+    """A column of category levels: strings, booleans, categoricals, any hashable objects.
+
+    Codes: one per frequent level, then "other" where there are rare levels, then "missing" where cells are missing.
+    """
+
+    kind = "levels"
+    n_bins = 0
+    first_bin = None
+    scalar = False
+
+    def fit(self, values, class_index, **_):
+        codes, uniques = pd.factorize(values)
+        counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
+        order = np.argsort(-counts, kind="stable")
+        smallest = max(2, len(values) / 2000)
+        keep = order[: MAX_LEVELS][counts[order[:MAX_LEVELS]] >= smallest]
+        rest = order[~np.isin(order, keep)]
+        if len(rest) == 1:  # one rare level needs no shared code
+            keep, rest = order, rest[:0]
+        self.levels = values[:0] if not len(uniques) else uniques.take(np.r_[keep, rest])
+        self.n_own, self.has_missing, self.dtype = len(keep), bool((codes < 0).any()), values.dtype
+        self.missing_is_none = self.has_missing and values[np.argmin(codes)] is None
+        # "other" is decoded by the frequency of its levels in the class: triples sorted by class
+        position = np.empty(len(uniques), np.int64)
+        position[np.r_[keep, rest]] = np.arange(len(uniques))
+        cell = position[codes] if len(uniques) else codes
+        rare = (codes >= 0) & (cell >= self.n_own)
+        pairs, pair_counts = np.unique(np.stack([class_index[rare], cell[rare]]), axis=1, return_counts=True)
+        self.other_class, self.other_level, self.other_count = pairs[0], pairs[1], pair_counts
+        return self
+
+    @property
+    def has_other(self):
+        return len(self.levels) > self.n_own
+
+    @property
+    def size(self):
+        return self.n_own + self.has_other + self.has_missing
+
+    def encode(self, values):
+        """Codes int64 (n,), and no ranks. A level never seen becomes "other", or else missing, or else the commonest."""
+        index = pd.Index(self.levels).get_indexer(pd.Index(values)) if len(self.levels) else np.full(len(values), -1)
+        missing = np.asarray(pd.isna(values))
+        unseen = self.n_own if self.has_other else self.size - 1 if self.has_missing else 0
+        codes = np.where(index >= 0, np.minimum(index, self.n_own), unseen)
+        if self.has_missing:
+            codes[missing] = self.size - 1
+        return codes.astype(np.int64), None
+
+    def decode(self, codes, ranks, class_index, rng):
+        cell = codes.copy()
+        if self.has_missing:
+            cell[codes == self.size - 1] = -1
+        if self.has_other:
+            rows = np.flatnonzero(codes == self.n_own)
+            cell[rows] = self._draw_other(class_index[rows], rng)
+        if not len(self.levels):  # nothing but missing cells
+            return pd.array([None] * len(codes), dtype=self.dtype)
+        out = pd.api.extensions.take(self.levels, cell, allow_fill=self.has_missing)
+        if self.missing_is_none:
+            out[cell < 0] = None
+        return out
+
+    def _draw_other(self, class_index, rng):
+        out, noise = np.empty(len(class_index), np.int64), rng.random(len(class_index))
+        for label in np.unique(class_index):
+            rows, mine = class_index == label, self.other_class == label
+            mine = mine if mine.any() else np.ones_like(mine)
+            edges = np.cumsum(self.other_count[mine]) / self.other_count[mine].sum()
+            out[rows] = self.other_level[mine][np.searchsorted(edges, noise[rows], side="right").clip(0, mine.sum() - 1)]
+        return out
+
+    def vector(self, values):
+        """float32 (n, size): one-hot."""
+        return np.eye(self.size, dtype=np.float32)[self.encode(values)[0]]
+
+    def state(self):
+        levels = np.asarray(self.levels, dtype=object) if isinstance(self.dtype, pd.CategoricalDtype) else self.levels
+        return {
+            "kind": self.kind, "levels": array_to_json(levels), "dtype": dtype_to_json(self.dtype),
+            "n_own": self.n_own, "has_missing": self.has_missing, "missing_is_none": self.missing_is_none,
+            "other_class": self.other_class, "other_level": self.other_level, "other_count": self.other_count,
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state):
+        self = cls()
+        self.dtype = dtype_from_json(state["dtype"])
+        levels = array_from_json(state["levels"])
+        self.levels = pd.array(levels, dtype=self.dtype) if isinstance(self.dtype, pd.CategoricalDtype) else levels
+        self.n_own, self.has_missing = int(state["n_own"]), bool(state["has_missing"])
+        self.missing_is_none = bool(state["missing_is_none"])
+        for name in ("other_class", "other_level", "other_count"):
+            setattr(self, name, np.asarray(state[name]))
+        return self
+
+
+class NumberColumn:
+    """A column of numbers or times, as a float64 or int64 array and a mask of missing cells.
+
+    Codes: one per atom, then the continuous part (one code, or `n_bins` ordered bins), then "missing".
+    """
+
+    kind = "numbers"
+
+    def fit(self, values, missing, weight, *, atom_share, max_atoms, bins, dtype):
+        """Learn atoms and ranks.
+
+        Parameters
+        ----------
+        values : float64 or int64 ndarray (n,)
+        missing : bool ndarray (n,)
+        weight : float64 ndarray (n,)
+            Weight of each row in the ranks.
+        atom_share : float
+            Values with at least this share of the rows are atoms.
+        max_atoms : int
+            With at most this many distinct values, all of them are atoms.
+        bins : int or None
+            Equal-mass bins of the continuous part; None leaves it one code with a normal score.
+        dtype : numpy or pandas dtype
+            What `decode` returns.
+        """
+        self.dtype, self.has_missing = dtype, bool(missing.any())
+        seen, inverse, count = np.unique(values[~missing], return_inverse=True, return_counts=True)
+        mass = np.bincount(inverse, weight[~missing], minlength=len(seen))
+        mass = mass / mass.sum() if len(seen) else mass
+        share = count / max(1, len(values))
+        atom = (share >= atom_share) | ((mass >= atom_share) & (count >= 5))
+        if len(seen) <= max_atoms:
+            atom[:] = True
+        self.atoms, rest = seen[atom], seen[~atom]
+        self.decimals, self.step = _resolution(seen, dtype)
+        self.mean = float(np.average(seen, weights=count)) if len(seen) else 0.0
+        self.scale = float(np.sqrt(np.average((seen - self.mean) ** 2, weights=count))) if len(seen) else 0.0
+        self.snap = 0 < len(rest) <= min(MAX_KNOTS, len(values) / 4)
+        high = np.cumsum(mass[~atom]) / max(mass[~atom].sum(), 1e-300)
+        low = np.r_[0.0, high[:-1]]
+        if len(rest) > MAX_KNOTS:
+            pick = np.unique(np.linspace(0, len(rest) - 1, MAX_KNOTS).round().astype(int))
+            width = (high - low)[pick]
+            middle = ((low + high) / 2)[pick]
+            rest, low, high = rest[pick], middle - width / 2, middle + width / 2
+        self.knots, self.low, self.high = rest.astype(np.float64), low, high
+        self.n_bins = min(bins, len(rest)) if bins and len(rest) else 0
+        return self
+
+    @property
+    def scalar(self):
+        return len(self.knots) > 0
+
+    @property
+    def first_bin(self):
+        return len(self.atoms) if self.n_bins else None
+
+    @property
+    def size(self):
+        return len(self.atoms) + (self.n_bins or self.scalar) + self.has_missing
+
+    def encode(self, values, missing):
+        """Codes int64 (n,); and the rank interval (low, high), each float32 (n,), that a cell's rank is drawn from."""
+        codes = np.full(len(values), len(self.atoms), dtype=np.int64)
+        low = high = None
+        if self.scalar:
+            clipped = values.astype(np.float64).clip(self.knots[0], self.knots[-1])
+            if self.snap or len(self.knots) < MAX_KNOTS:
+                nearest = _nearest(self.knots, clipped)
+                low, high = self.low[nearest], self.high[nearest]
+            else:
+                low, high = (np.interp(clipped, self.knots, edge) for edge in (self.low, self.high))
+            if self.n_bins:
+                codes += ((low + high) / 2 * self.n_bins).astype(np.int64).clip(0, self.n_bins - 1)
+        if len(self.atoms):
+            nearest = _nearest(self.atoms, values)
+            is_atom = (self.atoms[nearest] == values) | (not self.scalar)
+            codes = np.where(is_atom, nearest, codes)
+        if self.has_missing:
+            codes[missing] = self.size - 1
+        if not self.scalar:
+            return codes, None
+        return codes, (low.astype(np.float32), high.astype(np.float32))
+
+    def decode(self, codes, ranks, class_index, rng):
+        """Values of X's own dtype. `ranks` float64 (n,) in (0, 1), read where the code is the continuous part."""
+        integral = self.atoms.dtype.kind in "iu"
+        out = np.zeros(len(codes), dtype=self.atoms.dtype if integral else np.float64)
+        is_atom = codes < len(self.atoms)
+        out[is_atom] = self.atoms[codes[is_atom]]
+        middle = ~is_atom & (codes < self.size - self.has_missing)
+        if middle.any():
+            rank = ranks[middle]
+            if self.n_bins:
+                rank = (codes[middle] - len(self.atoms) + rank) / self.n_bins
+            out[middle] = self._value(rank, integral)
+        missing = codes == self.size - 1 if self.has_missing else np.zeros(len(codes), bool)
+        return _cast(out, missing, self.dtype)
+
+    def _value(self, rank, integral):
+        if self.snap:
+            return self.knots[np.searchsorted(self.high, rank).clip(0, len(self.knots) - 1)]
+        value = np.interp(rank, (self.low + self.high) / 2, self.knots)
+        if integral:
+            start = np.float64(self.knots[0])
+            return (np.round((value - start) / self.step) * self.step + start).astype(self.atoms.dtype)
+        return value if self.decimals is None else np.round(value, self.decimals)
+
+    def vector(self, values, missing):
+        """float32 (n, 1 or 2): standardised value (0 where missing), and whether it is missing."""
+        z = np.where(missing, 0.0, (values.astype(np.float64) - self.mean) / (self.scale or 1.0))
+        columns = [z, missing] if self.has_missing else [z]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def state(self):
+        names = ("atoms", "knots", "low", "high", "decimals", "step", "mean", "scale", "snap", "n_bins", "has_missing")
+        return {"kind": self.kind, "dtype": dtype_to_json(self.dtype), **{name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def from_state(cls, state):
+        self = cls()
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.dtype = dtype_from_json(state["dtype"])
+        return self
+
+
+def _nearest(grid, values):
+    """Index of the nearest entry of the sorted `grid` for each value."""
+    right = np.searchsorted(grid, values).clip(0, len(grid) - 1)
+    left = (right - 1).clip(0)
+    closer = np.abs(values - grid[left]) < np.abs(grid[right] - values)
+    return np.where(closer, left, right)
+
+
+def _resolution(values, dtype):
+    """Decimals that floats are written with (None: all of them), and the step that integers lie on."""
+    if values.dtype.kind in "iu":
+        return None, float(max(1, np.gcd.reduce(values - values[0]))) if len(values) > 1 else 1.0
+    single = values.astype(dtype) if isinstance(dtype, np.dtype) and dtype.kind == "f" else values
+    for decimals in range(9):
+        if np.array_equal(np.round(values, decimals).astype(single.dtype), single):
+            return decimals, 1.0
+    return None, 1.0
+
+
+def _cast(values, missing, dtype):
+    """`values` as `dtype`, with missing cells in that dtype's own way."""
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        out = values.astype(np.int64)
+        out[missing] = np.iinfo(np.int64).min  # NaT
+        return out.view(dtype)
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        ticks = values.astype(np.int64)
+        ticks[missing] = np.iinfo(np.int64).min
+        return pd.DatetimeIndex(ticks.view(f"M8[{dtype.unit}]")).tz_localize("UTC").tz_convert(dtype.tz).array
+    if isinstance(dtype, np.dtype) and dtype.kind in "iub":
+        return values.astype(dtype)
+    if isinstance(dtype, np.dtype) and dtype != object:
+        out = values.astype(dtype)
+        out[missing] = np.nan
+        return out
+    if dtype == object:
+        out = values.astype(object)
+        out[missing] = np.nan
+        return out
+    if isinstance(dtype, pd.SparseDtype):
+        dense = values.astype(np.float64) if missing.any() else values
+        dense = np.where(missing, np.nan, dense) if missing.any() else dense
+        return pd.arrays.SparseArray(dense.astype(dtype.subtype), dtype=dtype)
+    return pd.Series(values).astype(dtype).mask(missing).astype(dtype).array

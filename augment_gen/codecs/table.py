@@ -1,0 +1,295 @@
+"""Tables: a DataFrame, a 2-D array, a list of rows or a 2-D tensor, as codes and ranks, and back in the same form.
+
+Memory: rows take 8 bytes a column as codes and 8 more a column with a continuous part, whatever the number of levels;
+a column's model has at most 256 levels, 1,024 knots and max_atoms atoms.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import torch
+
+from augment_gen.codecs.base import Codec
+from augment_gen.codecs.columns import LevelColumn, NumberColumn
+from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json
+from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError
+from augment_gen.layout import Block, TableLayout
+
+COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn)}
+CONTAINERS = (pd.DataFrame, pd.Series, np.ndarray, list, tuple, torch.Tensor)
+LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
+
+
+class TableCodec(Codec):
+    """Mixed columns with missing values.
+
+    Parameters
+    ----------
+    numeric : {"auto", "gaussian", "bins"}
+        How the continuous part of a numeric column is predicted: as a normal score with a Gaussian, or as one of up to
+        100 equal-mass bins. "auto" takes bins from 20,000 rows.
+
+    Attributes
+    ----------
+    layout_ : TableLayout
+        Blocks of the columns that carry information; constant columns have none.
+    """
+
+    modality = "table"
+
+    def __init__(self, numeric="auto"):
+        self.numeric = numeric
+
+    @classmethod
+    def accepts(cls, X):
+        return isinstance(X, pd.DataFrame) or np.ndim(X) == 2
+
+    def fit(self, X, class_index):
+        frame = self._remember_container(X)
+        n_rows = len(frame)
+        weight = (np.bincount(class_index).astype(np.float64) ** -0.5)[class_index]
+        bins = self.numeric == "bins" or (self.numeric == "auto" and n_rows >= LARGE_TABLE)
+        options = {
+            "weight": weight,
+            "atom_share": 0.01 if bins else 0.05,
+            "max_atoms": int(np.clip(n_rows // 32, 12, 256)) if n_rows >= 1000 else 12,
+            "bins": int(np.clip(n_rows // 20, 8, 100)) if bins else None,
+        }
+        self.columns_ = [self._fit_column(frame.iloc[:, i], class_index, options) for i in range(frame.shape[1])]
+        self.active_ = [i for i, column in enumerate(self.columns_) if column.size > 1 or column.scalar]
+        blocks = [
+            Block(str(self.names_[i]), c.size, c.scalar, c.first_bin, c.n_bins)
+            for i in self.active_
+            for c in (self.columns_[i],)
+        ]
+        self.layout_ = TableLayout(tuple(blocks), gaussian=not bins)
+        return self
+
+    def encode(self, X):
+        frame = self._frame(X)
+        codes = np.zeros((len(frame), len(self.active_)), dtype=np.int64)
+        low, high = [], []
+        for position, i in enumerate(self.active_):
+            codes[:, position], ranks = self.columns_[i].encode(*self._cells(frame, i))
+            if ranks is not None:
+                low.append(ranks[0])
+                high.append(ranks[1])
+        stack = lambda parts: torch.from_numpy(np.stack(parts, 1) if parts else np.zeros((len(frame), 0), np.float32))
+        return {"codes": torch.from_numpy(codes), "low": stack(low), "high": stack(high)}
+
+    def inputs(self, rows, generator):
+        """Adds "scalars": normal scores, drawn within each cell's rank interval; 0 where the cell is an atom."""
+        low, high = rows["low"], rows["high"]
+        rank = low + torch.rand(low.shape, generator=generator, device=low.device) * (high - low)
+        scores = torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6)).clamp(-4, 4)
+        codes = rows["codes"]
+        continuous = self._is_continuous(codes)
+        return {"codes": codes, "scalars": torch.where(continuous, scores, 0.0), "continuous": continuous}
+
+    def _is_continuous(self, codes):
+        columns = [self.columns_[self.active_[block]] for block in self.layout_.scalar_blocks]
+        first = torch.tensor([len(c.atoms) for c in columns], device=codes.device)
+        last = torch.tensor([c.size - c.has_missing for c in columns], device=codes.device)
+        mine = codes[:, torch.as_tensor(self.layout_.scalar_blocks, device=codes.device)]
+        return (mine >= first) & (mine < last)
+
+    def decode(self, outputs, class_index, rng):
+        """`outputs`: "codes" int64 (n, n_blocks) and "ranks" float (n, n_scalars) in (0, 1)."""
+        codes, ranks = outputs["codes"].numpy(), outputs["ranks"].numpy().astype(np.float64)
+        position = {i: p for p, i in enumerate(self.active_)}
+        scalar = {block: s for s, block in enumerate(self.layout_.scalar_blocks)}
+        constant = np.zeros(len(class_index), dtype=np.int64)
+        parts = []
+        for i, column in enumerate(self.columns_):
+            code = codes[:, position[i]] if i in position else constant
+            rank = ranks[:, scalar[position[i]]] if position.get(i) in scalar else None
+            parts.append(column.decode(code, rank, class_index, rng))
+        return self._restore(parts, len(class_index))
+
+    def vectors(self, X):
+        frame = self._frame(X)
+        parts = [self.columns_[i].vector(*self._cells(frame, i)) for i in self.active_]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(frame), 0), np.float32)
+
+    def join(self, parts):
+        if isinstance(parts[0], pd.DataFrame):
+            return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        if isinstance(parts[0], list):
+            return [row for part in parts for row in part]
+        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts)
+
+    def take(self, X, index):
+        if isinstance(X, pd.DataFrame):
+            return X.iloc[index].reset_index(drop=True)
+        return [X[i] for i in index] if isinstance(X, list) else X[index]
+
+    def concatenate(self, X, X_new):
+        if isinstance(X, pd.DataFrame):
+            return pd.concat([X, X_new.set_axis(synthetic_index(X.index, len(X_new)), axis=0)])
+        if isinstance(X, (list, tuple)):
+            return [*X, *X_new]
+        return torch.cat([X, X_new.to(X.device)]) if isinstance(X, torch.Tensor) else np.concatenate([X, X_new])
+
+    # ------------------------------------------------------------ containers
+    def _remember_container(self, X):
+        self.container_ = type(X).__name__ if isinstance(X, (pd.DataFrame, list, torch.Tensor)) else "ndarray"
+        if isinstance(X, pd.DataFrame):
+            repeated = X.columns[X.columns.duplicated()].unique().tolist()
+            if repeated:
+                raise InvalidDataError(f"X has duplicate column names: {repeated[:5]}. Give every column its own name.")
+            self.dtype_, self.names_, self.columns_type_ = None, list(X.columns), X.columns
+        elif isinstance(X, torch.Tensor):
+            self.dtype_, self.names_ = str(X.dtype).removeprefix("torch."), list(range(X.shape[1]))
+        else:
+            X = np.asarray(X)
+            self.dtype_, self.names_ = X.dtype, list(range(X.shape[1]))
+        return self._frame(X)
+
+    def _frame(self, X):
+        """X as a DataFrame (no copy where there is one), checked against the fitted columns."""
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        if isinstance(X, pd.DataFrame):
+            if list(X.columns) != self.names_:
+                raise InvalidDataError(f"X has columns {list(X.columns)[:8]}, but fit saw {self.names_[:8]}, in that order.")
+            return X
+        X = np.asarray(X)
+        if X.shape[1] != len(self.names_):
+            raise InvalidDataError(f"X has {X.shape[1]} features, but {len(self.names_)} were seen in fit.")
+        return pd.DataFrame(X)
+
+    def _restore(self, parts, n_rows):
+        if self.container_ == "DataFrame":
+            columns = dict(enumerate(parts))
+            frame = pd.DataFrame(columns, index=pd.RangeIndex(n_rows), copy=False)
+            return frame.set_axis(self.columns_type_, axis=1)
+        parts = [np.asarray(part) for part in parts]
+        if self.container_ == "ndarray":
+            return np.stack(parts, axis=1).astype(self.dtype_, copy=False)
+        if self.container_ == "Tensor":
+            return torch.from_numpy(np.stack(parts, axis=1)).to(getattr(torch, self.dtype_))
+        return np.stack(parts, axis=1).astype(self.dtype_, copy=False).tolist()
+
+    # --------------------------------------------------------------- columns
+    def _fit_column(self, series, class_index, options):
+        name = series.name
+        if _is_number_like(series):
+            values, missing = _number_cells(series)
+            return NumberColumn().fit(values, missing, dtype=series.dtype, **options)
+        values = _level_cells(series)
+        try:
+            column = LevelColumn().fit(values, class_index)
+        except TypeError as error:
+            kinds = sorted({type(cell).__name__ for cell in series if not pd.api.types.is_hashable(cell)})
+            raise InvalidTypeError(
+                f"Column {name!r} holds {', '.join(kinds) or 'values'} that cannot be categories ({error}). Each cell must be a "
+                "string or a number: expand nested values into columns of their own, or drop the column."
+            ) from error
+        if column.has_other and len(series) >= 50 and len(column.levels) > 0.9 * len(series):
+            warnings.warn(
+                f"Column {name!r} has another value in nearly every row, like an identifier. Its synthetic values are "
+                "copies of real ones: drop the column if they must not be.",
+                IdentifierColumnWarning,
+                stacklevel=2,
+            )
+        return column
+
+    def _cells(self, frame, i):
+        series = frame.iloc[:, i]
+        if self.columns_[i].kind == "levels":
+            return (_level_cells(series),)
+        if not _is_number_like(series):
+            raise InvalidDataError(f"Column {self.names_[i]!r} held numbers in fit, but is {series.dtype} now.")
+        return _number_cells(series)
+
+    # ----------------------------------------------------------------- state
+    def state(self):
+        state = {
+            "numeric": self.numeric,
+            "container": self.container_,
+            "names": [scalar_to_json(name) for name in self.names_],
+            "columns": [column.state() for column in self.columns_],
+            "active": self.active_,
+            "layout": self.layout_.to_dict(),
+        }
+        if self.container_ == "DataFrame":
+            state |= {"names_dtype": dtype_to_json(self.columns_type_.dtype), "names_name": self.columns_type_.name}
+        else:
+            state["dtype"] = self.dtype_ if self.container_ == "Tensor" else dtype_to_json(self.dtype_)
+        return state
+
+    @classmethod
+    def from_state(cls, state):
+        self = cls(state["numeric"])
+        self.container_, self.names_ = state["container"], [scalar_from_json(name) for name in state["names"]]
+        self.columns_ = [COLUMNS[column["kind"]].from_state(column) for column in state["columns"]]
+        self.active_, self.layout_ = list(state["active"]), TableLayout.from_dict(state["layout"])
+        if self.container_ == "DataFrame":
+            dtype = dtype_from_json(state["names_dtype"])
+            self.dtype_ = None
+            self.columns_type_ = pd.Index(self.names_, dtype=dtype, name=state["names_name"])
+            self.names_ = list(self.columns_type_)
+        else:
+            self.dtype_ = state["dtype"] if self.container_ == "Tensor" else dtype_from_json(state["dtype"])
+        return self
+
+
+def synthetic_index(index, n_rows):
+    """An index of `n_rows` rows that continues `index`, of the same type.
+
+    A RangeIndex goes on; integers go on after the largest; text becomes "synthetic_0", ...; any other type (times,
+    several levels) repeats its last entry, because a new one would have to be invented.
+    """
+    if isinstance(index, pd.RangeIndex):
+        return pd.RangeIndex(index.stop, index.stop + n_rows * index.step, index.step, name=index.name)
+    if pd.api.types.is_integer_dtype(index.dtype) and not isinstance(index, pd.MultiIndex):
+        start = int(index.max()) + 1
+        return pd.Index(np.arange(start, start + n_rows), dtype=index.dtype, name=index.name)
+    if pd.api.types.is_string_dtype(index.dtype) and not isinstance(index, pd.MultiIndex):
+        return pd.Index([f"synthetic_{i}" for i in range(n_rows)], dtype=index.dtype, name=index.name)
+    return index[np.full(n_rows, len(index) - 1)]
+
+
+def _is_number_like(series):
+    """Numbers and times, by dtype; an object column by what is in it."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+        return False
+    if isinstance(dtype, np.dtype) and dtype == object:
+        inferred = pd.api.types.infer_dtype(series, skipna=True)
+        return inferred in ("integer", "floating", "mixed-integer-float", "decimal") and len(series) > 0
+    return pd.api.types.is_numeric_dtype(dtype) or dtype.kind in "mM"
+
+
+def _number_cells(series):
+    """Values (int64 where all of X's are whole, else float64; 0 where missing) and the mask of missing cells."""
+    dtype, name = series.dtype, series.name
+    if pd.api.types.is_complex_dtype(dtype):
+        raise InvalidDataError(f"Complex data not supported: column {name!r}. Give its real and imaginary parts as columns.")
+    if isinstance(dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
+    missing = series.isna().to_numpy()
+    if dtype.kind in "mM":
+        if isinstance(dtype, pd.DatetimeTZDtype):
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        ticks = series.to_numpy().view(np.int64).copy()
+        ticks[missing] = ticks[~missing].min() if (~missing).any() else 0
+        return ticks, missing
+    if pd.api.types.is_integer_dtype(dtype) and not pd.api.types.is_unsigned_integer_dtype(dtype):
+        return series.to_numpy(dtype=np.int64, na_value=0) if missing.any() else series.to_numpy(np.int64), missing
+    values = series.to_numpy(dtype=np.float64, na_value=np.nan) if missing.any() else series.to_numpy(np.float64)
+    if np.isinf(values).any():
+        row = int(np.flatnonzero(np.isinf(values))[0])
+        raise InvalidDataError(
+            f"Input X contains infinity: column {name!r}, first in row {row}. Replace it by NaN (missing) or by a large number."
+        )
+    if pd.api.types.is_unsigned_integer_dtype(dtype) and (values < 2**53).all():
+        values = np.where(missing, 0, values).astype(np.int64)
+    return np.where(missing, 0, values) if missing.any() else values, missing
+
+
+def _level_cells(series):
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
+    return series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array

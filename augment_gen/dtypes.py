@@ -1,0 +1,97 @@
+"""Dtypes and 1-D values as JSON, without pickle.
+
+Enters: numpy and pandas dtypes, and arrays of labels or category levels. Leaves: JSON-able objects, and back. What JSON
+cannot hold (a level that is a tuple, say) is refused by name.
+"""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+
+from augment_gen.errors import ModelFileError
+
+
+def dtype_to_json(dtype):
+    """A JSON-able description of a numpy or pandas dtype."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        return {"categories": array_to_json(dtype.categories.array), "ordered": bool(dtype.ordered)}
+    if isinstance(dtype, pd.SparseDtype):
+        return {"sparse": dtype_to_json(dtype.subtype), "fill": scalar_to_json(dtype.fill_value)}
+    if isinstance(dtype, np.dtype):
+        return {"numpy": dtype.str}
+    if isinstance(dtype, pd.StringDtype):
+        return {"string": dtype.storage, "nan": dtype.na_value is not pd.NA}
+    return {"pandas": str(dtype)}
+
+
+def dtype_from_json(state):
+    """The dtype that `dtype_to_json` described."""
+    if "categories" in state:
+        return pd.CategoricalDtype(array_from_json(state["categories"]), ordered=state["ordered"])
+    if "sparse" in state:
+        return pd.SparseDtype(dtype_from_json(state["sparse"]), scalar_from_json(state["fill"]))
+    if "numpy" in state:
+        return np.dtype(state["numpy"])
+    if "string" in state:
+        return pd.StringDtype(state["string"], na_value=np.nan if state["nan"] else pd.NA)
+    return pd.api.types.pandas_dtype(state["pandas"])
+
+
+def scalar_to_json(value):
+    """A label, level or fill value as JSON: str, int, float and bool as they are, times as tagged text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is pd.NaT:
+        return {"missing": "NaT"}
+    if value is pd.NA:
+        return {"missing": "NA"}
+    if isinstance(value, float) and not np.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, pd.Timedelta):
+        return {"timedelta": value.isoformat()}
+    if isinstance(value, (pd.Timestamp, datetime.datetime)):
+        return {"timestamp": value.isoformat()}
+    if isinstance(value, datetime.date):
+        return {"date": value.isoformat()}
+    raise ModelFileError(
+        f"The value {value!r} of type {type(value).__name__} cannot be written to a model file. Use str, int, float, "
+        "bool or dates as labels and category levels, or keep the fitted generator with joblib."
+    )
+
+
+def scalar_from_json(state):
+    """The value that `scalar_to_json` wrote."""
+    if not isinstance(state, dict):
+        return state
+    ((kind, value),) = state.items()
+    read = {
+        "missing": {"NaT": pd.NaT, "NA": pd.NA}.get,
+        "float": float,
+        "timedelta": pd.Timedelta,
+        "timestamp": pd.Timestamp,
+        "date": datetime.date.fromisoformat,
+    }
+    return read[kind](value)
+
+
+def array_to_json(array):
+    """A 1-D numpy or pandas array as JSON: its dtype and its values."""
+    if isinstance(array.dtype, np.dtype) and array.dtype.kind in "mM":
+        return {"dtype": dtype_to_json(array.dtype), "ticks": np.asarray(array).view(np.int64).tolist()}
+    return {"dtype": dtype_to_json(array.dtype), "values": [scalar_to_json(value) for value in array]}
+
+
+def array_from_json(state):
+    """The array that `array_to_json` wrote."""
+    dtype = dtype_from_json(state["dtype"])
+    if "ticks" in state:
+        return np.array(state["ticks"], dtype=np.int64).view(dtype)
+    values = [scalar_from_json(value) for value in state["values"]]
+    if isinstance(dtype, np.dtype):
+        array = np.empty(len(values), dtype=dtype)
+        array[:] = values
+        return array
+    return pd.array(values, dtype=dtype)

@@ -1,0 +1,45 @@
+"""Exceptions and warnings of the package. Each error is also the built-in exception that callers would catch anyway."""
+
+
+class AugmentGenError(Exception):
+    """Base class of every error that the package raises on purpose."""
+
+
+class InvalidDataError(AugmentGenError, ValueError):
+    """X or y cannot be used as given."""
+
+
+class InvalidTypeError(AugmentGenError, TypeError):
+    """X, y or a cell of a column is of a type that cannot be used."""
+
+
+class ClassTooSmallError(InvalidDataError):
+    """A class has fewer rows than ``min_class_size``."""
+
+
+class InvalidRequestError(AugmentGenError, ValueError):
+    """``sample`` was asked for something that cannot be drawn."""
+
+
+class UnknownLabelError(InvalidRequestError):
+    """``sample`` was asked for a label that was not seen in ``fit``."""
+
+
+class TrainingDivergedError(AugmentGenError, RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class ModelFileError(AugmentGenError, ValueError):
+    """A model file is damaged, foreign, too new, or cannot be written."""
+
+
+class SmallClassWarning(UserWarning):
+    """A class is so small that its synthetic rows stay close to the real ones."""
+
+
+class NoveltyWarning(UserWarning):
+    """The novelty filter ran out of rounds, so some rows lie closer to training rows than intended."""
+
+
+class IdentifierColumnWarning(UserWarning):
+    """A text column has another value in nearly every row, so its synthetic values are copies."""

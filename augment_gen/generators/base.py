@@ -1,0 +1,322 @@
+"""The contract of every generator: fit, sample, fit_resample, save.
+
+The public methods here check, plan and restore formats; a generator adds ``_fit_generator`` and ``_draw_outputs``.
+"""
+
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import torch
+from imblearn.over_sampling.base import BaseOverSampler
+from scipy.sparse import issparse
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _num_samples, check_array, check_is_fitted, validate_data
+
+from augment_gen.codecs import infer_codec
+from augment_gen.conditioning import ConditionEncoder
+from augment_gen.errors import (
+    ClassTooSmallError,
+    InvalidDataError,
+    InvalidRequestError,
+    NoveltyWarning,
+    SmallClassWarning,
+)
+from augment_gen.sampling.filters import NoveltyFilter
+from augment_gen.sampling.plan import rows_missing, rows_wanted
+from augment_gen.seeding import blocks, draw_seed, numpy_generator, stage_generator
+
+MAX_ROUNDS = 10  # draws of a rejected row before it is kept as it is
+WARN_BELOW = 5  # rows of a class under which its synthetic rows can only be small variations of the real ones
+
+
+class BaseGenerator(BaseOverSampler):
+    """What all generators share; see `ConditionalVAE` for a description of the methods' parameters."""
+
+    _parameter_constraints: dict = {
+        **BaseOverSampler._parameter_constraints,
+        "novelty_filter": ["boolean"],
+        "min_class_size": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    # ---------------------------------------------------------------- public
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Train on X (n rows or images) and y (n labels).
+
+        Parameters
+        ----------
+        X : DataFrame, array or tensor
+            A table: DataFrame with columns of any kinds, or 2-D array-like (n, n_features); missing values are kept.
+            Images: ndarray (n, H, W) or (n, H, W, C), or tensor (n, C, H, W) or (n, H, W); uint8, uint16 or float.
+        y : array-like (n,)
+            Class labels: str, int, bool or categorical. At least two classes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError
+            X or y cannot be used; the message names the parameter and the remedy.
+        ClassTooSmallError
+            A class has fewer than ``min_class_size`` rows.
+        TrainingDivergedError
+            The loss became NaN or infinite.
+        """
+        self._fit(X, y)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_resample(self, X, y):
+        """Train, then return X and y with synthetic rows behind, as many as ``sampling_strategy`` says.
+
+        The original rows come first, untouched. ``synthetic_mask_`` tells which rows are synthetic.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+
+        Returns
+        -------
+        X_resampled, y_resampled
+            In the containers and dtypes of X and y.
+        """
+        return self._fit_resample(X, y)
+
+    def _fit_resample(self, X, y):
+        wanted = self._fit(X, y)
+        X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0)
+        self.synthetic_mask_ = np.arange(_num_samples(X) + len(wanted)) >= _num_samples(X)
+        X_all = self.codec_.concatenate(X, X_new)
+        y_all = self.conditions_.concatenate(y, y_new)
+        if isinstance(X_all, pd.DataFrame) and isinstance(y_all, (pd.Series, pd.DataFrame)):
+            y_all.index = X_all.index
+        return X_all, y_all
+
+    def sample(self, n_samples=None, y=None, *, temperature=1.0, random_state=None):
+        """Draw synthetic rows of exactly the labels asked for.
+
+        Parameters
+        ----------
+        n_samples : int or dict {label: int}, optional
+            How many rows; a dict says how many of each label, in its order. An int without `y` draws classes as often as
+            they were in training.
+        y : label or array of labels, optional
+            One label for all rows, or one label per wanted row, whose order is kept.
+        temperature : float, default=1.0
+            Above 0. Below 1 rows are more typical and less varied.
+        random_state : None, int, RandomState or Generator
+            None goes on in a stream that was seeded in `fit`, so that two calls differ; an int gives the same rows at
+            every call.
+
+        Returns
+        -------
+        X_new
+            Rows in the container, columns, dtypes and range of the X that was fitted.
+        y_new
+            Their labels, in y's container and dtype: exactly what was asked for.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        InvalidRequestError, UnknownLabelError
+            A request that cannot be met; the message says why.
+        """
+        check_is_fitted(self)
+        if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < np.inf:
+            raise InvalidRequestError(f"temperature must be a number above 0; got {temperature!r}.")
+        rng = self._stream if random_state is None else numpy_generator(random_state)
+        seed = draw_seed(rng)
+        wanted = rows_wanted(n_samples, y, self.conditions_, np.random.default_rng(seed))
+        return self._sample(wanted, seed, float(temperature))
+
+    def save(self, path):
+        """Write the fitted generator to one ``.safetensors`` file, atomically; `augment_gen.load` reads it.
+
+        The file holds no code. It does hold an encoding of training rows (latents, distinct values, and what the novelty
+        filter compares with): share it with the people with whom you would share the data.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        ModelFileError
+            A parameter or a label cannot be written as JSON.
+        OSError
+            The folder cannot be written; an older file at `path` is left as it was.
+        """
+        from augment_gen.generators.keeping import save
+
+        check_is_fitted(self)
+        save(self, path)
+
+    # --------------------------------------------------------------- fitting
+    @abstractmethod
+    def _fit_generator(self, rows, class_index, rng):
+        """Train on the codec's rows (dict of tensors) and their classes, int64 (n,)."""
+
+    @abstractmethod
+    def _draw_outputs(self, class_index, rng, temperature):
+        """What ``codec_.decode`` takes, for one block of rows; all noise comes from `rng`, before any batching."""
+
+    def _fit(self, X, y):
+        """Train; returns the classes of the rows that ``sampling_strategy`` asks for."""
+        codec = infer_codec(self._check_X(X, y))
+        self.conditions_, class_index = ConditionEncoder().fit(y)
+        self._check_classes(X, class_index)
+        wanted, self.sampling_strategy_ = rows_missing(self.sampling_strategy, class_index, self.conditions_)
+        rng = numpy_generator(self.random_state)
+        self._stream = np.random.default_rng(draw_seed(rng))
+        self.codec_ = self._make_codec(codec).fit(X, class_index)
+        self.classes_ = self.conditions_.classes_
+        self._fit_generator(self.codec_.encode(X), class_index, rng)
+        self.novelty_filter_ = self._fit_novelty_filter(X, class_index, rng) if self.novelty_filter else None
+        self.latent_report_ = self._report()
+        return wanted
+
+    def _make_codec(self, codec):
+        return codec()
+
+    def _check_X(self, X, y):
+        """X, after the checks that hold for every modality; sets n_features_in_ and feature_names_in_."""
+        if issparse(X):
+            raise TypeError("Sparse data was passed for X, but dense data is required: give X.toarray().")
+        if y is None:
+            raise InvalidDataError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        if isinstance(X, torch.Tensor):
+            validate_data(self, X, skip_check_array=True)
+            if X.ndim < 2 or 0 in X.shape:
+                raise InvalidDataError(f"X must have rows and features; got a tensor of shape {tuple(X.shape)}.")
+        elif isinstance(X, pd.DataFrame):
+            validate_data(self, X, skip_check_array=True)
+            if 0 in X.shape:
+                what = "0 sample(s)" if len(X) == 0 else "0 feature(s)"
+                raise InvalidDataError(f"Found array with {what} (shape={X.shape}) while a minimum of 1 is required.")
+        else:
+            try:
+                array = check_array(X, dtype=None, allow_nd=True, ensure_all_finite="allow-nan", input_name="X")
+            except ValueError as error:
+                if "inhomogeneous" in str(error):
+                    raise InvalidDataError(
+                        "X holds images or rows of different shapes. Resize all images to one size (or give all rows the "
+                        "same number of values), and stack them into one array."
+                    ) from error
+                raise
+            self.n_features_in_ = int(np.prod(array.shape[1:]))
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        if _num_samples(X) != _num_samples(y):
+            raise InvalidDataError(
+                f"Found input variables with inconsistent numbers of samples: X has {_num_samples(X)} rows, y has "
+                f"{_num_samples(y)} labels. Every row needs one label."
+            )
+        return X
+
+    def _check_classes(self, X, class_index):
+        labels, counts = self.conditions_.classes_, self.conditions_.counts_
+        if len(labels) < 2:
+            raise InvalidDataError(
+                f"y has 1 class ({labels[0]!r}, in n_samples={len(class_index)}), but the number of classes has to be "
+                "greater than one: a class-conditional generator learns each class beside the others."
+            )
+        small = np.flatnonzero(counts < self.min_class_size)
+        if len(small):
+            shown = ", ".join(f"{labels[k]!r} ({counts[k]})" for k in small[:5])
+            raise ClassTooSmallError(
+                f"{len(small)} class(es) have fewer than min_class_size={self.min_class_size} rows: {shown}. Collect more "
+                "rows, merge the class with another, or drop its rows; a single row says nothing about how a class varies."
+            )
+        tiny = np.flatnonzero(counts < WARN_BELOW)
+        if len(tiny):
+            shown = ", ".join(f"{labels[k]!r} ({counts[k]})" for k in tiny[:5])
+            warnings.warn(
+                f"Classes with fewer than {WARN_BELOW} rows: {shown}. Their synthetic rows will be variations of those "
+                "few; look at them before you use them.",
+                SmallClassWarning,
+                stacklevel=5,
+            )
+
+    def _fit_novelty_filter(self, X, class_index, rng):
+        n_classes = len(self.classes_)
+        novelty = NoveltyFilter().fit(self.codec_.vectors(X), class_index, n_classes)
+        trial = np.repeat(np.arange(n_classes), int(np.clip(20_000 // n_classes, 50, 500)))
+        drawn = self._draw_stage(trial, draw_seed(rng), 0, 1.0)
+        return novelty.calibrate(self.codec_.vectors(drawn), trial)
+
+    def _report(self):
+        report = self._density_report()
+        if self.novelty_filter_ is not None:
+            near, keep = self.novelty_filter_.near_share_, self.novelty_filter_.keep_probability_
+            report["near_share"] = near
+            report["rejected_share"] = near * (1 - keep)
+        return report
+
+    # -------------------------------------------------------------- sampling
+    def _sample(self, wanted, seed, temperature):
+        X_new = self._draw_filtered(wanted, seed, temperature)
+        index = X_new.index if isinstance(X_new, pd.DataFrame) else None
+        return X_new, self.conditions_.decode(wanted, index)
+
+    def _draw_filtered(self, wanted, seed, temperature):
+        """Rows of the classes `wanted`; those the filter rejects are drawn again, in bounded rounds."""
+        pending, pieces, places = np.arange(len(wanted)), [], []
+        for stage in range(MAX_ROUNDS):
+            drawn = self._draw_stage(wanted[pending], seed, stage, temperature)
+            keep = self._keep(drawn, wanted[pending], stage_generator(seed, stage))
+            if keep.all() and not pieces:
+                return drawn
+            if stage == MAX_ROUNDS - 1 and not keep.all():
+                self._warn_kept(wanted[pending[~keep]])
+                keep[:] = True
+            pieces.append(self.codec_.take(drawn, np.flatnonzero(keep)))
+            places.append(pending[keep])
+            pending = pending[~keep]
+            if not len(pending):
+                break
+        return self.codec_.take(self.codec_.join(pieces), np.argsort(np.concatenate(places)))
+
+    def _draw_stage(self, wanted, seed, stage, temperature):
+        parts = []
+        for rows, rng in blocks(max(1, len(wanted)), seed, stage):
+            outputs = self._draw_outputs(wanted[rows], rng, temperature)
+            parts.append(self.codec_.decode(outputs, wanted[rows], rng))
+        return self.codec_.join(parts)
+
+    def _keep(self, drawn, class_index, rng):
+        keep = np.ones(len(class_index), dtype=bool)
+        noise = rng.random(len(class_index))
+        if self.novelty_filter_ is None:
+            return keep
+        rows = np.flatnonzero(self.novelty_filter_.needed_for(class_index))
+        if len(rows):
+            vectors = self.codec_.vectors(self.codec_.take(drawn, rows))
+            keep[rows] = self.novelty_filter_.keep(vectors, class_index[rows], noise[rows])
+        return keep
+
+    def _warn_kept(self, class_index):
+        labels = ", ".join(repr(label) for label in self.classes_[np.unique(class_index)][:5].tolist())
+        warnings.warn(
+            f"{len(class_index)} rows of {labels} were still close to training rows after {MAX_ROUNDS} draws and were kept. "
+            "latent_report_ shows how often that happens; collect more rows of the class, or ask for fewer.",
+            NoveltyWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,92 @@
+"""How a ConditionalVAE learns a table: network, loss, and defaults that scale with the data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from augment_gen.latent import DensityRule
+from augment_gen.networks.initialise import build
+from augment_gen.networks.mlp import TableVAE, swap_cells
+
+KL_FLOOR = 0.01  # nats per latent dimension that cost nothing, so that no dimension is switched off early
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """Settings by size of the table; `for_size` holds the measured rules."""
+
+    latent_dim: int
+    width: int
+    n_layers: int
+    beta: float
+    n_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    input_noise: float
+
+    @classmethod
+    def for_size(cls, n_rows, n_columns, bins):
+        latent_dim = 8 if n_columns < 8 else 16 if n_columns < 20 else 24
+        if bins:  # large tables
+            return cls(24, 512, 3, 0.3, 1240, 1024, 2e-3, 1e-5, 0.99, 0.0)
+        if n_rows < 2000:
+            return cls(latent_dim, 128, 2, 0.5, 700 if n_columns < 15 else 450, 256, 4e-3, 1e-2, 0.0, 0.1)
+        return cls(latent_dim, 128, 2, 0.5, 1400, 256, 4e-3, 1e-4, 0.0, 0.0)
+
+
+class TableVAERecipe:
+    """What `ConditionalVAE` asks of a modality, for tables.
+
+    Parameters
+    ----------
+    codec : TableCodec
+        Fitted.
+    class_counts : int64 array (n_classes,)
+    """
+
+    worth_autocast = False
+    rows_for_density = 1  # passes over the rows that the latent densities are fitted to
+
+    def __init__(self, codec, class_counts):
+        self.codec, self.layout, self.class_counts = codec, codec.layout_, class_counts
+        self.settings = TableSettings.for_size(int(class_counts.sum()), len(codec.columns_), not self.layout.gaussian)
+        self.density_rule = DensityRule()
+
+    def network(self, settings, generator):
+        """A `TableVAE` with initial weights."""
+        architecture = {
+            "layout": self.layout.to_dict(),
+            "n_classes": len(self.class_counts),
+            "latent_dim": settings.latent_dim,
+            "width": settings.width,
+            "n_layers": settings.n_layers,
+        }
+        return build(TableVAE, architecture, generator)
+
+    def loss(self, network, settings):
+        """The negative evidence lower bound, with the KL term weighted by beta and warmed up over a tenth of the steps."""
+
+        def loss(rows, condition, progress, generator):
+            inputs = self.codec.inputs(rows, generator)
+            seen = inputs
+            if settings.input_noise:
+                seen = swap_cells(inputs, settings.input_noise, self.layout, generator)
+            mean, log_variance = network.encode(seen, condition)
+            noise = mean.new_empty(mean.shape).normal_(generator=generator)
+            outputs = network.decode(mean + noise * (0.5 * log_variance).exp(), condition)
+            reconstruction = network.negative_log_likelihood(outputs, inputs).mean()
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean(0)
+            kl = divergence.clamp_min(KL_FLOOR).sum()
+            beta = settings.beta * min(1.0, progress / 0.1)
+            return {"loss": reconstruction + beta * kl, "reconstruction": reconstruction, "kl": divergence.sum()}
+
+        return loss
+
+    def finish(self, network, rows, class_index, generator):
+        """Nothing is left to do after training."""
+
+    def max_rows_decoded(self):
+        """Rows whose logits fit into a bounded amount of memory (64 MB)."""
+        return int(np.clip(2**24 // max(1, 2 * int(self.layout.sizes.sum())), 16, 4096))

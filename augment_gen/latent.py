@@ -1,0 +1,183 @@
+"""Where in latent space a class lives: one density per class, fitted after training, chosen by the size of the class.
+
+Enters: posterior means and standard deviations of the training rows, float32 (n, d). Leaves: latents drawn for a class.
+A prior N(0, I) misses the aggregate posterior of a trained VAE; a density refitted to it mends that cheaply (Ghosh et
+al. 2020, "From variational to deterministic autoencoders", section 4).
+"""
+
+import math
+import warnings
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import NearestNeighbors
+
+DENSITIES = ("interpolation", "mixture", "gaussian", "exemplar", "jitter")
+N_NEIGHBOURS = 5
+MAX_COMPONENTS = 30
+
+
+@dataclass(frozen=True)
+class DensityRule:
+    """Class sizes from which each density is used, and how strongly small classes lean on the others.
+
+    Attributes
+    ----------
+    interpolation : int or None
+        Rows from which latents are drawn between posterior means of neighbours, plus posterior noise (None: never).
+    rows_per_component : int
+        A Gaussian mixture gets one component for so many rows; with fewer than two components' worth, one Gaussian.
+    jitter : int
+        Classes of fewer rows draw around single rows.
+    shrinkage : float
+        The covariance of one Gaussian is ``a * own + (1 - a) * pooled`` with ``a = n / (n + shrinkage * d)``.
+    mean_shrinkage : float
+        The mean is pulled towards 0 by ``mean_shrinkage * (1 - a)`` of itself.
+    regularisation : float
+        Added to the variances of a mixture's components.
+    """
+
+    interpolation: int | None = 500
+    rows_per_component: int = 20
+    jitter: int = 5
+    shrinkage: float = 2.0
+    mean_shrinkage: float = 0.0
+    regularisation: float = 1e-2
+
+    def choose(self, n_rows):
+        """The name of the density for a class of `n_rows`."""
+        if n_rows < self.jitter:
+            return "jitter"
+        if self.interpolation is not None and n_rows >= self.interpolation:
+            return "interpolation"
+        return "mixture" if n_rows >= 2 * self.rows_per_component else "gaussian"
+
+
+class LatentDensity:
+    """One density per class.
+
+    Parameters
+    ----------
+    method : {"auto", "interpolation", "mixture", "gaussian", "exemplar"}
+        "auto" lets `rule` choose by class size.
+    rule : DensityRule
+    """
+
+    def __init__(self, method, rule):
+        self.method, self.rule = method, rule
+
+    def fit(self, means, deviations, class_index, n_classes, rng):
+        """Fit every class to posterior means and standard deviations, float32 (n, d); returns self."""
+        means, deviations = means.astype(np.float64), deviations.astype(np.float64)
+        rows = [np.flatnonzero(class_index == k) for k in range(n_classes)]
+        residuals = np.concatenate([means[r] - means[r].mean(0) for r in rows if len(r)])
+        pooled = residuals.T @ residuals / len(residuals) + np.diag((deviations**2).mean(0))
+        self.classes = [self._fit_class(means[r], deviations[r], pooled, rng) for r in rows]
+        return self
+
+    def _fit_class(self, means, deviations, pooled, rng):
+        n_rows = len(means)
+        name = self.rule.choose(n_rows) if self.method == "auto" or n_rows < 3 else self.method
+        if name == "interpolation":
+            return _neighbourhood(name, means, deviations, neighbours=min(N_NEIGHBOURS, n_rows - 1))
+        if name in ("exemplar", "jitter"):
+            return _neighbourhood(name, means, deviations, spread=np.linalg.cholesky(pooled + 1e-6 * np.eye(len(pooled))))
+        components = min(MAX_COMPONENTS, n_rows // self.rule.rows_per_component)
+        if name == "gaussian" or components < 2:
+            return self._gaussian(means, deviations, pooled)
+        draws = max(1, math.ceil(300 / n_rows))
+        latents = np.concatenate([means + deviations * rng.standard_normal(means.shape) for _ in range(draws)])
+        mixture = GaussianMixture(
+            components, reg_covar=self.rule.regularisation, max_iter=30, random_state=int(rng.integers(2**31))
+        )
+        with _quiet_about_iterations():
+            mixture.fit(latents[rng.permutation(len(latents))[:8000]])
+        return {
+            "name": "mixture", "n_rows": n_rows, "weights": mixture.weights_, "means": mixture.means_,
+            "spreads": np.linalg.cholesky(mixture.covariances_),
+        }  # fmt: skip
+
+    def _gaussian(self, means, deviations, pooled):
+        n_rows, dim = means.shape
+        trust = n_rows / (n_rows + self.rule.shrinkage * dim)
+        own = np.cov(means.T).reshape(dim, dim) + np.diag((deviations**2).mean(0)) if n_rows > 1 else pooled
+        mean = means.mean(0) * (1 - self.rule.mean_shrinkage * (1 - trust))
+        covariance = trust * own + (1 - trust) * pooled + 1e-6 * np.eye(dim)
+        return {
+            "name": "gaussian", "n_rows": n_rows, "weights": np.ones(1), "means": mean[None],
+            "spreads": np.linalg.cholesky(covariance)[None],
+        }  # fmt: skip
+
+    def sample(self, class_index, rng, temperature=1.0):
+        """float32 (n, d): a latent for each of the classes asked for, int64 (n,).
+
+        All noise is drawn for the whole block first, so a row's latent does not depend on its neighbours' classes.
+        """
+        dim = self.dim
+        noise, choice = rng.standard_normal((len(class_index), dim)), rng.random((len(class_index), 3))
+        z = np.empty((len(class_index), dim))
+        for k in np.unique(class_index):
+            rows = class_index == k
+            z[rows] = _draw(self.classes[k], noise[rows] * temperature, choice[rows])
+        return z.astype(np.float32)
+
+    @property
+    def dim(self):
+        return self.classes[0]["means"].shape[1]
+
+    def report(self, labels):
+        """DataFrame, one line per class: label, n_real, density, n_components."""
+        lines = [
+            {
+                "label": label, "n_real": density["n_rows"], "density": density["name"],
+                "n_components": len(density["weights"]) if "weights" in density else density["n_rows"],
+            }
+            for label, density in zip(labels, self.classes, strict=True)
+        ]  # fmt: skip
+        return pd.DataFrame(lines)
+
+    def state(self):
+        return {"method": self.method, "rule": asdict(self.rule), "classes": self.classes}
+
+    @classmethod
+    def from_state(cls, state):
+        self = cls(state["method"], DensityRule(**state["rule"]))
+        self.classes = state["classes"]
+        return self
+
+
+def _neighbourhood(name, means, deviations, neighbours=0, spread=None):
+    density = {"name": name, "n_rows": len(means), "means": means, "deviations": deviations}
+    if neighbours:
+        search = NearestNeighbors(n_neighbors=neighbours).fit(means)
+        density["neighbours"] = search.kneighbors(return_distance=False)
+    if spread is not None:
+        # Scott's rule for the width of the kernel; a class of 2 to 4 rows says too little about its own spread
+        density["spread"] = spread * 0.5 * len(means) ** (-1 / (means.shape[1] + 4))
+    return density
+
+
+def _draw(density, noise, choice):
+    if "weights" in density:
+        edges = np.cumsum(density["weights"])
+        part = np.searchsorted(edges / edges[-1], choice[:, 0], side="right").clip(0, len(edges) - 1)
+        return density["means"][part] + np.einsum("nij,nj->ni", density["spreads"][part], noise)
+    means, deviations = density["means"], density["deviations"]
+    row = (choice[:, 0] * len(means)).astype(int)
+    if "spread" in density:
+        return means[row] + noise @ density["spread"].T
+    neighbours = density["neighbours"]
+    other = neighbours[row, (choice[:, 1] * neighbours.shape[1]).astype(int)]
+    return means[row] + choice[:, 2:] * (means[other] - means[row]) + deviations[row] * noise
+
+
+@contextmanager
+def _quiet_about_iterations():
+    """A mixture stopped after 30 iterations is what is wanted here; sklearn's warning about it would only alarm."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield

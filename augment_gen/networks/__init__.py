@@ -1,0 +1,1 @@
+"""Torch modules. They know tensors and layouts, never the user's data."""

@@ -1,0 +1,48 @@
+"""Initial weights from a generator of our own, so that torch's global stream is neither read nor moved."""
+
+import math
+
+import torch
+from torch import nn
+
+from augment_gen.seeding import untouched_global_rng
+
+
+def build(network_class, architecture, generator):
+    """``network_class(**architecture)`` on the CPU with weights drawn from `generator`.
+
+    Linear and convolution layers get PyTorch's own default (He et al. 2015, uniform with gain 1/sqrt(3)), embeddings a
+    normal of standard deviation ``embedding_scale`` where the module has that attribute, else 1. Afterwards
+    ``network.after_initialise()`` is called where there is one (zero gains of FiLM layers, say).
+    """
+    with untouched_global_rng():
+        network = network_class(**architecture)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                fan_in = module.weight[0].numel() if not isinstance(module, nn.ConvTranspose2d) else _fan_in(module)
+                bound = 1 / math.sqrt(max(1, fan_in))
+                module.weight.uniform_(-bound, bound, generator=generator)
+                if module.bias is not None:
+                    module.bias.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+                module.weight.normal_(0, getattr(module, "embedding_scale", 1.0), generator=generator)
+        for module in network.modules():
+            if hasattr(module, "after_initialise"):
+                module.after_initialise()
+    return network
+
+
+def rebuild(network_class, architecture, tensors):
+    """The network with given weights; nothing is allocated beyond `tensors`, whatever `architecture` claims.
+
+    Raises RuntimeError where names or shapes do not fit.
+    """
+    with torch.device("meta"):
+        network = network_class(**architecture)
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network
+
+
+def _fan_in(module):
+    return module.in_channels // module.groups * math.prod(module.kernel_size) // math.prod(module.stride)

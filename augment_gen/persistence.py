@@ -1,0 +1,133 @@
+"""One file for a fitted generator: safetensors with a JSON header, and no pickle.
+
+Enters: a nested dict of JSON values and arrays. Leaves: that dict again. Arrays become tensors of the file, named by
+their path in the dict; the rest is JSON in the file's metadata. Reading executes nothing.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from augment_gen.errors import ModelFileError
+
+FORMAT = "augment_gen"
+FORMAT_VERSION = 1
+MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors format itself
+
+
+def write_state(path, state):
+    """Write `state` to `path`: aside first, then renamed over it, so that a crash leaves the old file or the new one."""
+    tensors = {}
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "state": _split(state, "", tensors)}
+    metadata = {"augment_gen": json.dumps(header, allow_nan=False)}
+    path = Path(path)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        save_file(tensors, aside, metadata=metadata)
+        _flush(aside)
+        os.chmod(aside, 0o666 & ~_umask())
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def read_state(path):
+    """The state that `write_state` wrote, arrays as numpy arrays and tensors where they were.
+
+    Raises
+    ------
+    FileNotFoundError
+    ModelFileError
+        Truncated, foreign, damaged, or written by a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model file {str(path)!r}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if "augment_gen" not in metadata:
+                raise ModelFileError(f"{path.name} is a safetensors file, but not one that augment_gen wrote.")
+            header = json.loads(metadata["augment_gen"])
+            _check_header(header, path)
+            return _join(header["state"], "", {name: file.get_tensor(name) for name in file.keys()})
+    except (SafetensorError, json.JSONDecodeError, RecursionError, KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(
+            f"{path.name} is no model file of augment_gen, or it is damaged or cut short ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _check_header(header, path):
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(f"{path.name} does not carry augment_gen's header.")
+    version = header.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ModelFileError(f"{path.name} names no format version that can be read: {version!r}.")
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path.name} has format version {version}; this augment_gen reads up to {FORMAT_VERSION}. Upgrade augment_gen."
+        )
+
+
+def _split(value, name, tensors):
+    """JSON for `value`; arrays go to `tensors` and leave {"$": kind} behind."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str) or key == "$":
+                raise ModelFileError(f"The key {key!r} of {name or 'the state'} cannot be written to a model file.")
+        return {key: _split(item, f"{name}/{key}", tensors) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_split(item, f"{name}/{number}", tensors) for number, item in enumerate(value)]
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"$": "tensor"}
+    if isinstance(value, np.ndarray):
+        dtype = value.dtype.str
+        if dtype.startswith(("<M", "<m")):
+            value = value.view(np.int64)
+        tensors[name] = torch.from_numpy(np.array(value, order="C"))
+        return {"$": "array", "dtype": dtype}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return {"$": "float", "value": repr(value)}
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise ModelFileError(
+        f"{name.strip('/').split('/')[-1]}={value!r} of type {type(value).__name__} cannot be written to a model file."
+    )
+
+
+def _join(value, name, tensors):
+    if isinstance(value, list):
+        return [_join(item, f"{name}/{number}", tensors) for number, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if "$" not in value:
+        return {key: _join(item, f"{name}/{key}", tensors) for key, item in value.items()}
+    if value["$"] == "float":
+        return float(value["value"])
+    if value["$"] == "tensor":
+        return tensors[name]
+    return tensors[name].numpy().astype(np.dtype(value["dtype"]), copy=False)
+
+
+def _flush(path):
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

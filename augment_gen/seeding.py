@@ -1,0 +1,72 @@
+"""From ``random_state`` to random generators: the only place that makes one.
+
+Enters: what a user passes as ``random_state``. Leaves: ``numpy.random.Generator`` and ``torch.Generator`` objects.
+Nothing here reads or moves numpy's or torch's global state.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from augment_gen.errors import InvalidRequestError
+
+BLOCK_ROWS = 4096  # rows that share one stream of noise; fixed, so that no batch size can change what is drawn
+
+
+def numpy_generator(random_state):
+    """A generator from None (fresh entropy), an int, a ``RandomState`` or a ``Generator`` (itself).
+
+    Raises
+    ------
+    InvalidRequestError
+        For anything else.
+    """
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None:
+        return np.random.default_rng()
+    try:
+        if isinstance(random_state, np.random.RandomState):
+            return np.random.default_rng(random_state.randint(2**31, size=4))
+        check_random_state(random_state)
+        return np.random.default_rng(int(random_state))
+    except (ValueError, TypeError) as error:
+        raise InvalidRequestError(
+            f"random_state must be None, a non-negative int, a RandomState or a Generator; got {random_state!r}."
+        ) from error
+
+
+def draw_seed(rng):
+    """An int below 2**63 from a numpy generator, to seed another generator with."""
+    return int(rng.integers(2**63))
+
+
+def torch_generator(seed, device="cpu"):
+    """A ``torch.Generator`` on `device`, seeded with the int `seed`."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def blocks(n_rows, seed, stage):
+    """Cut `n_rows` into blocks of ``BLOCK_ROWS`` and give each its own generator.
+
+    Yields ``(slice, numpy.random.Generator)``. The stream of a block depends on `seed`, `stage` and its number only.
+    """
+    for number, start in enumerate(range(0, n_rows, BLOCK_ROWS)):
+        yield slice(start, min(start + BLOCK_ROWS, n_rows)), np.random.default_rng([seed, stage, number])
+
+
+def stage_generator(seed, stage):
+    """A generator for what is decided about the rows of one stage as a whole."""
+    return np.random.default_rng([seed, stage])
+
+
+@contextmanager
+def untouched_global_rng():
+    """Put torch's global CPU stream back on leaving: constructing a module draws initial weights from it."""
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
