@@ -74,7 +74,9 @@ class LevelColumn:
             cell[rows] = self._draw_other(class_index[rows], rng)
         if not len(self.levels):  # nothing but missing cells
             return pd.array([None] * len(codes), dtype=self.dtype)
-        out = pd.api.extensions.take(self.levels, cell, allow_fill=self.has_missing)
+        if not self.has_missing:
+            return self.levels.take(cell)
+        out = pd.api.extensions.take(self.levels, cell, allow_fill=True)
         if self.missing_is_none:
             out[cell < 0] = None
         return out

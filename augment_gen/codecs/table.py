@@ -105,7 +105,7 @@ class TableCodec(Codec):
             code = codes[:, position[i]] if i in position else constant
             rank = ranks[:, scalar[position[i]]] if position.get(i) in scalar else None
             parts.append(column.decode(code, rank, class_index, rng))
-        return self._restore(parts, len(class_index))
+        return self._restore(parts)
 
     def vectors(self, X):
         frame = self._frame(X)
@@ -142,8 +142,7 @@ class TableCodec(Codec):
         elif isinstance(X, torch.Tensor):
             self.dtype_, self.names_ = str(X.dtype).removeprefix("torch."), list(range(X.shape[1]))
         else:
-            X = np.asarray(X)
-            self.dtype_, self.names_ = X.dtype, list(range(X.shape[1]))
+            self.dtype_, self.names_ = np.asarray(X).dtype, list(range(len(X[0])))
         return self._frame(X)
 
     def _frame(self, X):
@@ -154,22 +153,21 @@ class TableCodec(Codec):
             if list(X.columns) != self.names_:
                 raise InvalidDataError(f"X has columns {list(X.columns)[:8]}, but fit saw {self.names_[:8]}, in that order.")
             return X
-        X = np.asarray(X)
-        if X.shape[1] != len(self.names_):
-            raise InvalidDataError(f"X has {X.shape[1]} features, but {len(self.names_)} were seen in fit.")
-        return pd.DataFrame(X)
+        frame = pd.DataFrame(X) if isinstance(X, (list, tuple)) else pd.DataFrame(np.asarray(X), dtype=np.asarray(X).dtype)
+        if frame.shape[1] != len(self.names_):
+            raise InvalidDataError(f"X has {frame.shape[1]} features, but {len(self.names_)} were seen in fit.")
+        return frame
 
-    def _restore(self, parts, n_rows):
+    def _restore(self, parts):
         if self.container_ == "DataFrame":
-            columns = dict(enumerate(parts))
-            frame = pd.DataFrame(columns, index=pd.RangeIndex(n_rows), copy=False)
-            return frame.set_axis(self.columns_type_, axis=1)
+            series = [pd.Series(part, dtype=column.dtype) for part, column in zip(parts, self.columns_, strict=True)]
+            return pd.concat(series, axis=1).set_axis(self.columns_type_, axis=1)
         parts = [np.asarray(part) for part in parts]
         if self.container_ == "ndarray":
             return np.stack(parts, axis=1).astype(self.dtype_, copy=False)
         if self.container_ == "Tensor":
             return torch.from_numpy(np.stack(parts, axis=1)).to(getattr(torch, self.dtype_))
-        return np.stack(parts, axis=1).astype(self.dtype_, copy=False).tolist()
+        return [list(row) for row in zip(*(part.tolist() for part in parts), strict=True)]
 
     # --------------------------------------------------------------- columns
     def _fit_column(self, series, class_index, options):

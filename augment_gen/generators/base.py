@@ -232,7 +232,7 @@ class BaseGenerator(BaseOverSampler):
         return X
 
     def _check_classes(self, X, class_index):
-        labels, counts = self.conditions_.classes_, self.conditions_.counts_
+        labels, counts = self.conditions_.classes_.tolist(), self.conditions_.counts_
         if len(labels) < 2:
             raise InvalidDataError(
                 f"y has 1 class ({labels[0]!r}, in n_samples={len(class_index)}), but the number of classes has to be "
