@@ -33,7 +33,7 @@ class ConditionEncoder:
             y is None, missing in places, not one label a row, or continuous.
         """
         if y is None:
-            raise InvalidDataError("This estimator requires y to be passed, but the target y is None.")
+            raise InvalidDataError("A generator requires y to be passed, but the target y is None.")
         self._remember_container(y)
         values = self._flat(y)
         missing = np.flatnonzero(pd.isna(values))
@@ -159,8 +159,7 @@ class ConditionEncoder:
         if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
             y = y.iloc[:, 0]
         if isinstance(y, (pd.Series, pd.Categorical, pd.api.extensions.ExtensionArray)):
-            values = np.asarray(y, dtype=object)
-            return values if isinstance(y.dtype, pd.CategoricalDtype) or _is_text(values) else _native(values)
+            return _native(np.asarray(y, dtype=object))
         values = np.asarray(y)
         if values.ndim == 2 and values.shape[1] > 1:
             if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
@@ -179,8 +178,8 @@ def _is_text(values):
 
 
 def _native(values):
-    """Object array of one Python type as numpy's own dtype (missing values stay objects)."""
-    return values if pd.isna(values).any() else np.array(values.tolist())
+    """An object array of numbers, or of booleans, in numpy's own dtype; any other as it is."""
+    return np.array(values.tolist()) if pd.api.types.infer_dtype(values) in ("integer", "floating", "boolean") else values
 
 
 def _hashable(value):

@@ -39,7 +39,7 @@ def dtype_from_json(state):
 
 
 def scalar_to_json(value):
-    """A label, level or fill value as JSON: str, int, float and bool as they are, times as tagged text."""
+    """A label, level or column name as JSON: str, int, float and bool as they are, times and pairs under a tag."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is pd.NaT:
@@ -56,6 +56,12 @@ def scalar_to_json(value):
         return {"timestamp": value.isoformat()}
     if isinstance(value, datetime.date):
         return {"date": value.isoformat()}
+    if isinstance(value, pd.Interval):
+        return {"interval": [scalar_to_json(value.left), scalar_to_json(value.right), value.closed]}
+    if isinstance(value, pd.Period):
+        return {"period": [str(value), value.freqstr]}
+    if isinstance(value, tuple):
+        return {"tuple": [scalar_to_json(item) for item in value]}
     raise ModelFileError(
         f"The value {value!r} of type {type(value).__name__} cannot be written to a model file. Use str, int, float, "
         "bool or dates as labels and category levels, or keep the fitted generator with joblib."
@@ -73,6 +79,9 @@ def scalar_from_json(state):
         "timedelta": pd.Timedelta,
         "timestamp": pd.Timestamp,
         "date": datetime.date.fromisoformat,
+        "interval": lambda parts: pd.Interval(scalar_from_json(parts[0]), scalar_from_json(parts[1]), parts[2]),
+        "period": lambda parts: pd.Period(parts[0], freq=parts[1]),
+        "tuple": lambda parts: tuple(scalar_from_json(part) for part in parts),
     }
     return read[kind](value)
 
@@ -92,6 +101,7 @@ def array_from_json(state):
     values = [scalar_from_json(value) for value in state["values"]]
     if isinstance(dtype, np.dtype):
         array = np.empty(len(values), dtype=dtype)
-        array[:] = values
+        for position, value in enumerate(values):  # one by one: a tuple is a value here, not a row
+            array[position] = value
         return array
     return pd.array(values, dtype=dtype)

@@ -13,6 +13,10 @@ class InvalidTypeError(AugmentGenError, TypeError):
     """X, y or a cell of a column is of a type that cannot be used."""
 
 
+class InvalidParameterError(AugmentGenError, ValueError):
+    """A constructor parameter has a value that does not work here."""
+
+
 class ClassTooSmallError(InvalidDataError):
     """A class has fewer rows than ``min_class_size``."""
 
@@ -43,3 +47,11 @@ class NoveltyWarning(UserWarning):
 
 class IdentifierColumnWarning(UserWarning):
     """A text column has another value in nearly every row, so its synthetic values are copies."""
+
+
+class TrainingWarning(UserWarning):
+    """Training went wrong, and was mended or stopped early."""
+
+
+class CollapseWarning(UserWarning):
+    """The synthetic rows of a class vary much less than the real ones."""

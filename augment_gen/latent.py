@@ -19,6 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 DENSITIES = ("interpolation", "mixture", "gaussian", "exemplar", "jitter")
 N_NEIGHBOURS = 5
 MAX_COMPONENTS = 30
+MAX_EXEMPLARS = 20_000  # rows of a class that latents are drawn around; more would cost a search of quadratic time
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,14 @@ class LatentDensity:
     def _fit_class(self, means, deviations, pooled, rng):
         n_rows = len(means)
         name = self.rule.choose(n_rows) if self.method == "auto" or n_rows < 3 else self.method
+        if len(means) > MAX_EXEMPLARS and name in ("interpolation", "exemplar"):
+            pick = np.sort(rng.choice(n_rows, MAX_EXEMPLARS, replace=False))
+            means, deviations = means[pick], deviations[pick]
         if name == "interpolation":
-            return _neighbourhood(name, means, deviations, neighbours=min(N_NEIGHBOURS, n_rows - 1))
+            return _neighbourhood(name, n_rows, means, deviations, neighbours=min(N_NEIGHBOURS, n_rows - 1))
         if name in ("exemplar", "jitter"):
-            return _neighbourhood(name, means, deviations, spread=np.linalg.cholesky(pooled + 1e-6 * np.eye(len(pooled))))
+            spread = np.linalg.cholesky(pooled + 1e-6 * np.eye(len(pooled)))
+            return _neighbourhood(name, n_rows, means, deviations, spread=spread)
         components = min(MAX_COMPONENTS, n_rows // self.rule.rows_per_component)
         if name == "gaussian" or components < 2:
             return self._gaussian(means, deviations, pooled)
@@ -134,7 +139,7 @@ class LatentDensity:
         lines = [
             {
                 "label": label, "n_real": density["n_rows"], "density": density["name"],
-                "n_components": len(density["weights"]) if "weights" in density else density["n_rows"],
+                "n_components": len(density["weights"]) if "weights" in density else len(density["means"]),
             }
             for label, density in zip(labels, self.classes, strict=True)
         ]  # fmt: skip
@@ -150,8 +155,8 @@ class LatentDensity:
         return self
 
 
-def _neighbourhood(name, means, deviations, neighbours=0, spread=None):
-    density = {"name": name, "n_rows": len(means), "means": means, "deviations": deviations}
+def _neighbourhood(name, n_rows, means, deviations, neighbours=0, spread=None):
+    density = {"name": name, "n_rows": n_rows, "means": means, "deviations": deviations}
     if neighbours:
         search = NearestNeighbors(n_neighbors=neighbours).fit(means)
         density["neighbours"] = search.kneighbors(return_distance=False)

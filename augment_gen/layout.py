@@ -22,17 +22,16 @@ class Block:
         Number of codes.
     scalar : bool
         Whether the column has a scalar beside its code.
-    first_bin : int or None
-        The first code that is an ordered bin, where there are any: codes from there to ``first_bin + n_bins`` are bins.
-    n_bins : int
-        Number of ordered bins.
+    first_continuous, n_continuous : int
+        Codes ``first_continuous`` to ``first_continuous + n_continuous - 1`` are the continuous part: one code where the
+        scalar is predicted, one for each ordered bin otherwise, none where the column has no scalar.
     """
 
     name: str
     size: int
     scalar: bool = False
-    first_bin: int | None = None
-    n_bins: int = 0
+    first_continuous: int = 0
+    n_continuous: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,13 @@ class TableLayout:
     def scalar_blocks(self):
         """int array (n_scalars,): the blocks that have a scalar."""
         return np.array([i for i, block in enumerate(self.blocks) if block.scalar], dtype=np.int64)
+
+    @cached_property
+    def continuous_codes(self):
+        """Two int arrays (n_scalars,): first code of each scalar's continuous part, and the first one behind it."""
+        blocks = [self.blocks[i] for i in self.scalar_blocks]
+        first = np.array([block.first_continuous for block in blocks], dtype=np.int64)
+        return first, first + np.array([block.n_continuous for block in blocks], dtype=np.int64)
 
     def to_dict(self):
         """JSON form; `from_dict` is its inverse."""

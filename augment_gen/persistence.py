@@ -58,7 +58,9 @@ def read_state(path):
                 raise ModelFileError(f"{path.name} is a safetensors file, but not one that augment_gen wrote.")
             header = json.loads(metadata["augment_gen"])
             _check_header(header, path)
-            return _join(header["state"], "", {name: file.get_tensor(name) for name in file.keys()})
+            # a copy lies aligned in memory as it did before saving, so that products round alike, to the last bit
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            return _join(header["state"], "", tensors)
     except (SafetensorError, json.JSONDecodeError, RecursionError, KeyError, TypeError, ValueError, OSError) as error:
         if isinstance(error, ModelFileError):
             raise

@@ -6,14 +6,16 @@ trained modules holding their averaged weights, and the curves. A VAE is one pha
 
 import math
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
 from torch import nn
+from torch.optim.adamw import adamw
 from tqdm.auto import tqdm
 
-from augment_gen.errors import TrainingDivergedError
+from augment_gen.errors import InvalidParameterError, TrainingDivergedError
 
 LOG_EVERY = 25  # steps between two points of the curves; the only moments when the device is waited for
 
@@ -71,6 +73,28 @@ class Plan:
     description: str = field(default="training")
 
 
+@dataclass(frozen=True)
+class Monitor:
+    """A score of what the averaged weights produce, and when to stop because it gets no better.
+
+    Attributes
+    ----------
+    score : callable () -> float
+        Lower is better; called with the averaged weights in place and the modules in evaluation mode.
+    every : int
+        Steps between two scores. The weights before the first step are scored too.
+    patience : int
+        Training stops after so many scores in a row that are no better than the best.
+    complaint : callable (list of dict) -> str or None, optional
+        Looks at the curves so far, and says what is wrong with them if training should be given up.
+    """
+
+    score: Callable
+    every: int
+    patience: int
+    complaint: Callable = field(default=lambda history: None)
+
+
 class ClassSampler:
     """Row numbers drawn on the device: a class by its tempered share, then one of its rows, uniformly.
 
@@ -94,7 +118,7 @@ class ClassSampler:
         return self.rows[self.start[classes] + (noise[1] * count).long().clamp_max(count - 1)]
 
 
-def train(phases, rows, class_index, plan, *, n_classes, generator):
+def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None):
     """Run `plan.n_steps` steps of every phase in turn.
 
     Parameters
@@ -107,11 +131,14 @@ def train(phases, rows, class_index, plan, *, n_classes, generator):
     n_classes : int
     generator : torch.Generator
         On ``plan.device``; the only source of randomness.
+    monitor : Monitor, optional
+        The weights with the best score are kept, instead of the last ones.
 
     Returns
     -------
     pandas.DataFrame
-        One line per ``LOG_EVERY`` steps: "step", the curves of every phase (means over those steps), "learning_rate".
+        One line per ``LOG_EVERY`` steps: "step", the curves of every phase (means over those steps), "learning_rate"; and
+        "stop_score", the latest score of the monitor, where there is one.
 
     Raises
     ------
@@ -122,8 +149,9 @@ def train(phases, rows, class_index, plan, *, n_classes, generator):
     condition = class_index.to(plan.device)
     sampler = ClassSampler(class_index, n_classes, plan.class_tempering, plan.device)
     modules = list(dict.fromkeys(module for phase in phases for module in phase.modules))
-    optimisers = [_optimiser(phase, plan) for phase in phases]
+    optimisers = [AdamW(phase) for phase in phases]
     average = WeightAverage(modules, plan.ema_decay)
+    best = BestWeights(monitor, average, modules) if monitor else None
     history, pending = [], []
     for module in modules:
         module.train()
@@ -133,21 +161,31 @@ def train(phases, rows, class_index, plan, *, n_classes, generator):
         index = picks[step % LOG_EVERY]
         batch = {name: tensor[index] for name, tensor in rows.items()}
         curves = {}
-        for phase, (optimiser, schedule, parameters) in zip(phases, optimisers, strict=True):
+        for phase, optimiser in zip(phases, optimisers, strict=True):
             with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
                 losses = phase.loss(batch, condition[index], step / plan.n_steps, generator)
-            optimiser.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            nn.utils.clip_grad_norm_(parameters, plan.gradient_clip)
-            optimiser.step()
-            schedule.step()
+            losses["loss"].backward(inputs=optimiser.parameters)
+            nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
+            optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
             curves |= {name: value.detach() for name, value in losses.items()}
         average.update()
         pending.append(curves)
         if len(pending) == LOG_EVERY or step == plan.n_steps - 1:
-            history.append(_log(pending, step + 1, optimisers[0][0]))
+            history.append(_means(pending, step + 1, one_cycle(step, plan.n_steps, phases[0].learning_rate)))
+            bad = [name for name, value in history[-1].items() if not math.isfinite(value)]
+            if bad:
+                _give_up(f"{', '.join(bad)} became NaN or infinite", step, best)
             pending = []
+            if best:
+                history[-1]["stop_score"] = best.latest
+                complaint = monitor.complaint(history)
+                if complaint:
+                    _give_up(complaint, step, best)
+        if best and (step + 1) % monitor.every == 0 and not best.check():
+            break
     average.copy_into_modules()
+    if best:
+        best.copy_into_modules()
     for module in modules:
         module.eval()
     return pd.DataFrame(history)
@@ -160,6 +198,18 @@ class WeightAverage:
         self.decay, self.n_updates = decay, 0
         self.live = [p for module in modules for p in module.parameters()] if decay else []
         self.average = [p.detach().clone() for p in self.live]
+
+    @contextmanager
+    def in_place(self):
+        """The modules hold the averaged weights inside the with-block, and the live ones again behind it."""
+        live = [p.detach().clone() for p in self.live]
+        self.copy_into_modules()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self.live, live, strict=True):
+                    parameter.copy_(value)
 
     @torch.no_grad()
     def update(self):
@@ -174,33 +224,106 @@ class WeightAverage:
             parameter.copy_(mean)
 
 
-def _optimiser(phase, plan):
-    parameters = [p for module in phase.modules for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, phase.learning_rate, betas=phase.betas, weight_decay=phase.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, phase.learning_rate, total_steps=plan.n_steps + 1, pct_start=0.1, cycle_momentum=False
-    )
-    return optimiser, schedule, parameters
+class BestWeights:
+    """The averaged weights with the lowest score so far; the first are those before training."""
+
+    def __init__(self, monitor, average, modules):
+        self.monitor, self.average, self.modules = monitor, average, modules
+        self.lowest, self.misses, self.latest = math.inf, 0, math.nan
+        self.check()
+
+    def check(self):
+        """Score the averaged weights; returns whether to go on."""
+        with self.average.in_place():
+            for module in self.modules:
+                module.eval()
+            self.latest = float(self.monitor.score())
+            if self.latest < self.lowest:
+                self.lowest, self.misses = self.latest, 0
+                self.states = [{name: t.clone() for name, t in module.state_dict().items()} for module in self.modules]
+            else:
+                self.misses += 1
+            for module in self.modules:
+                module.train()
+        return self.misses < self.monitor.patience
+
+    def copy_into_modules(self):
+        for module, state in zip(self.modules, self.states, strict=True):
+            module.load_state_dict(state)
 
 
-def _log(pending, step, optimiser):
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019) on torch's fused kernel, over the parameters of a phase.
+
+    ``torch.optim.AdamW`` does the same, but constructing it imports torch's compiler: one to two seconds, which is a
+    third of a fit on a small table.
+    """
+
+    def __init__(self, phase):
+        self.parameters = [p for module in phase.modules for p in module.parameters() if p.requires_grad]
+        self.first = [torch.zeros_like(p) for p in self.parameters]
+        self.second = [torch.zeros_like(p) for p in self.parameters]
+        self.n_steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self.betas, self.weight_decay = phase.betas, phase.weight_decay
+
+    @torch.no_grad()
+    def step(self, learning_rate):
+        """Update the parameters that have a gradient, and drop the gradients."""
+        used = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        pick = lambda tensors: [tensors[i] for i in used]
+        parameters = pick(self.parameters)
+        adamw(
+            parameters, [p.grad for p in parameters], pick(self.first), pick(self.second), [], pick(self.n_steps),
+            fused=True, amsgrad=False, maximize=False, lr=learning_rate, weight_decay=self.weight_decay, eps=1e-8,
+            beta1=self.betas[0], beta2=self.betas[1],
+        )  # fmt: skip
+        for parameter in parameters:
+            parameter.grad = None
+
+
+def one_cycle(step, n_steps, peak):
+    """The learning rate of a step: up along a cosine for a tenth of the steps, then down to almost nothing.
+
+    Smith and Topin (2019), "Super-convergence".
+    """
+    start, end, summit = peak / 25, peak / 2.5e5, max(1.0, 0.1 * n_steps)
+    if step < summit:
+        return peak + (start - peak) * (1 + math.cos(math.pi * step / summit)) / 2
+    return end + (peak - end) * (1 + math.cos(math.pi * (step - summit) / max(1.0, n_steps - summit))) / 2
+
+
+def _means(pending, step, learning_rate):
+    """Means of the curves of several steps: the one moment when the device is waited for."""
     means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0).tolist()
-    entry = {"step": step, **dict(zip(pending[0], means, strict=True)), "learning_rate": optimiser.param_groups[0]["lr"]}
-    bad = [name for name, value in zip(pending[0], means, strict=True) if not math.isfinite(value)]
-    if bad:
-        raise TrainingDivergedError(
-            f"Training diverged: {', '.join(bad)} became NaN or infinite before step {step}. Lower learning_rate (a third "
-            'of it, say), raise batch_size, or set precision="float32"; check X for extreme values.'
-        )
-    return entry
+    return {"step": step, **dict(zip(pending[0], means, strict=True)), "learning_rate": learning_rate}
+
+
+def _give_up(complaint, step, best):
+    """Put the best weights so far back, and raise."""
+    if best:
+        best.copy_into_modules()
+    raise TrainingDivergedError(
+        f"Training diverged: {complaint}, before step {step + 1}. Lower the learning rate (a third of it, say), raise "
+        'batch_size, or set precision="float32"; check X for extreme values.'
+    )
 
 
 def resolve_device(device):
-    """A torch.device from "auto" (CUDA, else Apple's MPS, else the CPU), a string or a torch.device."""
+    """A torch.device from "auto" (CUDA, else Apple's MPS, else the CPU), a string or a torch.device.
+
+    Raises
+    ------
+    InvalidParameterError
+        There is no such device, or not on this machine.
+    """
     if device != "auto":
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise InvalidParameterError(
+                f"device={str(device)!r} cannot be used on this machine: {str(error).splitlines()[0]} "
+                'Give "auto", "cpu", "cuda", "cuda:1" or "mps".'
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -3,12 +3,13 @@
 import numpy as np
 
 from augment_gen.codecs.base import Codec
+from augment_gen.codecs.image import ImageCodec
 from augment_gen.codecs.table import TableCodec
 from augment_gen.errors import InvalidDataError
 
-CODECS = {codec.modality: codec for codec in (TableCodec,)}
+CODECS = {codec.modality: codec for codec in (TableCodec, ImageCodec)}
 
-__all__ = ["CODECS", "Codec", "TableCodec", "infer_codec"]
+__all__ = ["CODECS", "Codec", "ImageCodec", "TableCodec", "infer_codec"]
 
 
 def infer_codec(X):

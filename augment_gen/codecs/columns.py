@@ -22,9 +22,8 @@ class LevelColumn:
     """
 
     kind = "levels"
-    n_bins = 0
-    first_bin = None
     scalar = False
+    first_continuous = n_continuous = 0
 
     def fit(self, values, class_index, **_):
         codes, uniques = pd.factorize(values)
@@ -90,8 +89,12 @@ class LevelColumn:
             out[rows] = self.other_level[mine][np.searchsorted(edges, noise[rows], side="right").clip(0, mine.sum() - 1)]
         return out
 
+    @property
+    def vector_width(self):
+        return self.size
+
     def vector(self, values):
-        """float32 (n, size): one-hot."""
+        """float32 (n, vector_width): one-hot."""
         return np.eye(self.size, dtype=np.float32)[self.encode(values)[0]]
 
     def state(self):
@@ -170,12 +173,16 @@ class NumberColumn:
         return len(self.knots) > 0
 
     @property
-    def first_bin(self):
-        return len(self.atoms) if self.n_bins else None
+    def first_continuous(self):
+        return len(self.atoms)
+
+    @property
+    def n_continuous(self):
+        return self.n_bins or int(self.scalar)
 
     @property
     def size(self):
-        return len(self.atoms) + (self.n_bins or self.scalar) + self.has_missing
+        return len(self.atoms) + self.n_continuous + self.has_missing
 
     def encode(self, values, missing):
         """Codes int64 (n,); and the rank interval (low, high), each float32 (n,), that a cell's rank is drawn from."""
@@ -224,8 +231,12 @@ class NumberColumn:
             return (np.round((value - start) / self.step) * self.step + start).astype(self.atoms.dtype)
         return value if self.decimals is None else np.round(value, self.decimals)
 
+    @property
+    def vector_width(self):
+        return 1 + self.has_missing
+
     def vector(self, values, missing):
-        """float32 (n, 1 or 2): standardised value (0 where missing), and whether it is missing."""
+        """float32 (n, vector_width): standardised value (0 where missing), and whether it is missing."""
         z = np.where(missing, 0.0, (values.astype(np.float64) - self.mean) / (self.scale or 1.0))
         columns = [z, missing] if self.has_missing else [z]
         return np.stack(columns, axis=1).astype(np.float32)

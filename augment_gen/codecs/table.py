@@ -18,6 +18,7 @@ from augment_gen.layout import Block, TableLayout
 
 COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn)}
 CONTAINERS = (pd.DataFrame, pd.Series, np.ndarray, list, tuple, torch.Tensor)
+MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
 LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
 
 
@@ -59,7 +60,7 @@ class TableCodec(Codec):
         self.columns_ = [self._fit_column(frame.iloc[:, i], class_index, options) for i in range(frame.shape[1])]
         self.active_ = [i for i, column in enumerate(self.columns_) if column.size > 1 or column.scalar]
         blocks = [
-            Block(str(self.names_[i]), c.size, c.scalar, c.first_bin, c.n_bins)
+            Block(str(self.names_[i]), c.size, c.scalar, c.first_continuous, c.n_continuous)
             for i in self.active_
             for c in (self.columns_[i],)
         ]
@@ -84,15 +85,10 @@ class TableCodec(Codec):
         rank = low + torch.rand(low.shape, generator=generator, device=low.device) * (high - low)
         scores = torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6)).clamp(-4, 4)
         codes = rows["codes"]
-        continuous = self._is_continuous(codes)
-        return {"codes": codes, "scalars": torch.where(continuous, scores, 0.0), "continuous": continuous}
-
-    def _is_continuous(self, codes):
-        columns = [self.columns_[self.active_[block]] for block in self.layout_.scalar_blocks]
-        first = torch.tensor([len(c.atoms) for c in columns], device=codes.device)
-        last = torch.tensor([c.size - c.has_missing for c in columns], device=codes.device)
+        first, last = (torch.as_tensor(edge, device=codes.device) for edge in self.layout_.continuous_codes)
         mine = codes[:, torch.as_tensor(self.layout_.scalar_blocks, device=codes.device)]
-        return (mine >= first) & (mine < last)
+        continuous = (mine >= first) & (mine < last)
+        return {"codes": codes, "scalars": torch.where(continuous, scores, 0.0), "continuous": continuous}
 
     def decode(self, outputs, class_index, rng):
         """`outputs`: "codes" int64 (n, n_blocks) and "ranks" float (n, n_scalars) in (0, 1)."""
@@ -108,9 +104,20 @@ class TableCodec(Codec):
         return self._restore(parts)
 
     def vectors(self, X):
+        """One-hot levels beside standardised numbers; beyond 256 dimensions, their random projection to 256.
+
+        A projection keeps distances within a few per cent (Johnson and Lindenstrauss 1984), and memory bounded.
+        """
         frame = self._frame(X)
-        parts = [self.columns_[i].vector(*self._cells(frame, i)) for i in self.active_]
-        return np.concatenate(parts, axis=1) if parts else np.zeros((len(frame), 0), np.float32)
+        widths = [self.columns_[i].vector_width for i in self.active_]
+        if sum(widths) <= MAX_VECTOR:
+            parts = [self.columns_[i].vector(*self._cells(frame, i)) for i in self.active_]
+            return np.concatenate(parts, axis=1) if parts else np.zeros((len(frame), 0), np.float32)
+        out, directions = np.zeros((len(frame), MAX_VECTOR), np.float32), np.random.default_rng(0)
+        for i, width in zip(self.active_, widths, strict=True):
+            matrix = directions.standard_normal((width, MAX_VECTOR), dtype=np.float32) / np.float32(np.sqrt(MAX_VECTOR))
+            out += self.columns_[i].vector(*self._cells(frame, i)) @ matrix
+        return out
 
     def join(self, parts):
         if isinstance(parts[0], pd.DataFrame):
@@ -135,9 +142,6 @@ class TableCodec(Codec):
     def _remember_container(self, X):
         self.container_ = type(X).__name__ if isinstance(X, (pd.DataFrame, list, torch.Tensor)) else "ndarray"
         if isinstance(X, pd.DataFrame):
-            repeated = X.columns[X.columns.duplicated()].unique().tolist()
-            if repeated:
-                raise InvalidDataError(f"X has duplicate column names: {repeated[:5]}. Give every column its own name.")
             self.dtype_, self.names_, self.columns_type_ = None, list(X.columns), X.columns
         elif isinstance(X, torch.Tensor):
             self.dtype_, self.names_ = str(X.dtype).removeprefix("torch."), list(range(X.shape[1]))
@@ -212,7 +216,8 @@ class TableCodec(Codec):
             "layout": self.layout_.to_dict(),
         }
         if self.container_ == "DataFrame":
-            state |= {"names_dtype": dtype_to_json(self.columns_type_.dtype), "names_name": self.columns_type_.name}
+            levels = list(self.columns_type_.names)
+            state |= {"names_dtype": dtype_to_json(self.columns_type_.dtype), "names_names": [scalar_to_json(n) for n in levels]}
         else:
             state["dtype"] = self.dtype_ if self.container_ == "Tensor" else dtype_to_json(self.dtype_)
         return state
@@ -224,9 +229,12 @@ class TableCodec(Codec):
         self.columns_ = [COLUMNS[column["kind"]].from_state(column) for column in state["columns"]]
         self.active_, self.layout_ = list(state["active"]), TableLayout.from_dict(state["layout"])
         if self.container_ == "DataFrame":
-            dtype = dtype_from_json(state["names_dtype"])
-            self.dtype_ = None
-            self.columns_type_ = pd.Index(self.names_, dtype=dtype, name=state["names_name"])
+            names = [scalar_from_json(name) for name in state["names_names"]]
+            self.dtype_, dtype = None, dtype_from_json(state["names_dtype"])
+            if len(names) > 1:
+                self.columns_type_ = pd.MultiIndex.from_tuples(self.names_, names=names)
+            else:
+                self.columns_type_ = pd.Index(self.names_, dtype=dtype, name=names[0])
             self.names_ = list(self.columns_type_)
         else:
             self.dtype_ = state["dtype"] if self.container_ == "Tensor" else dtype_from_json(state["dtype"])

@@ -1,6 +1,6 @@
 """The contract of every generator: fit, sample, fit_resample, save.
 
-The public methods here check, plan and restore formats; a generator adds ``_fit_generator`` and ``_draw_outputs``.
+The public methods here check, plan and restore formats; a generator adds ``_fit_generator``.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples, check_array, check_is_fitted, validate_data
 
-from augment_gen.codecs import infer_codec
+from augment_gen.codecs import TableCodec, infer_codec
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import (
     ClassTooSmallError,
@@ -25,8 +25,8 @@ from augment_gen.errors import (
     NoveltyWarning,
     SmallClassWarning,
 )
-from augment_gen.sampling.filters import NoveltyFilter
 from augment_gen.sampling.plan import rows_missing, rows_wanted
+from augment_gen.sampling.screening import Screening
 from augment_gen.seeding import blocks, draw_seed, numpy_generator, stage_generator
 
 MAX_ROUNDS = 10  # draws of a rejected row before it is kept as it is
@@ -172,11 +172,10 @@ class BaseGenerator(BaseOverSampler):
     # --------------------------------------------------------------- fitting
     @abstractmethod
     def _fit_generator(self, rows, class_index, rng):
-        """Train on the codec's rows (dict of tensors) and their classes, int64 (n,)."""
+        """Train on the codec's rows (dict of tensors) and their classes, int64 (n,).
 
-    @abstractmethod
-    def _draw_outputs(self, class_index, rng, temperature):
-        """What ``codec_.decode`` takes, for one block of rows; all noise comes from `rng`, before any batching."""
+        Sets ``decoder_``, a `FittedDecoder` that rows are drawn with, and ``history_``, a DataFrame of the curves.
+        """
 
     def _fit(self, X, y):
         """Train; returns the classes of the rows that ``sampling_strategy`` asks for."""
@@ -189,12 +188,15 @@ class BaseGenerator(BaseOverSampler):
         self.codec_ = self._make_codec(codec).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
         self._fit_generator(self.codec_.encode(X), class_index, rng)
-        self.novelty_filter_ = self._fit_novelty_filter(X, class_index, rng) if self.novelty_filter else None
+        draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
+        screening = Screening(self.codec_, self.decoder_)
+        self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter)
+        self.screening_.warn_of_collapse(self.classes_.tolist())
         self.latent_report_ = self._report()
         return wanted
 
     def _make_codec(self, codec):
-        return codec()
+        return codec(self.numeric) if codec is TableCodec else codec()
 
     def _check_X(self, X, y):
         """X, after the checks that hold for every modality; sets n_features_in_ and feature_names_in_."""
@@ -207,6 +209,9 @@ class BaseGenerator(BaseOverSampler):
             if X.ndim < 2 or 0 in X.shape:
                 raise InvalidDataError(f"X must have rows and features; got a tensor of shape {tuple(X.shape)}.")
         elif isinstance(X, pd.DataFrame):
+            repeated = X.columns[X.columns.duplicated()].unique().tolist()
+            if repeated:
+                raise InvalidDataError(f"X has duplicate column names: {repeated[:5]}. Give every column its own name.")
             validate_data(self, X, skip_check_array=True)
             if 0 in X.shape:
                 what = "0 sample(s)" if len(X) == 0 else "0 feature(s)"
@@ -255,20 +260,9 @@ class BaseGenerator(BaseOverSampler):
                 stacklevel=5,
             )
 
-    def _fit_novelty_filter(self, X, class_index, rng):
-        n_classes = len(self.classes_)
-        novelty = NoveltyFilter().fit(self.codec_.vectors(X), class_index, n_classes)
-        trial = np.repeat(np.arange(n_classes), int(np.clip(20_000 // n_classes, 50, 500)))
-        drawn = self._draw_stage(trial, draw_seed(rng), 0, 1.0)
-        return novelty.calibrate(self.codec_.vectors(drawn), trial)
-
     def _report(self):
-        report = self._density_report()
-        if self.novelty_filter_ is not None:
-            near, keep = self.novelty_filter_.near_share_, self.novelty_filter_.keep_probability_
-            report["near_share"] = near
-            report["rejected_share"] = near * (1 - keep)
-        return report
+        """One line per class: what its rows are drawn from, and what the filters found."""
+        return self.decoder_.density.report(self.classes_.tolist()).assign(**self.screening_.report())
 
     # -------------------------------------------------------------- sampling
     def _sample(self, wanted, seed, temperature):
@@ -281,7 +275,7 @@ class BaseGenerator(BaseOverSampler):
         pending, pieces, places = np.arange(len(wanted)), [], []
         for stage in range(MAX_ROUNDS):
             drawn = self._draw_stage(wanted[pending], seed, stage, temperature)
-            keep = self._keep(drawn, wanted[pending], stage_generator(seed, stage))
+            keep = self.screening_.keep(drawn, wanted[pending], stage_generator(seed, stage))
             if keep.all() and not pieces:
                 return drawn
             if stage == MAX_ROUNDS - 1 and not keep.all():
@@ -297,25 +291,15 @@ class BaseGenerator(BaseOverSampler):
     def _draw_stage(self, wanted, seed, stage, temperature):
         parts = []
         for rows, rng in blocks(max(1, len(wanted)), seed, stage):
-            outputs = self._draw_outputs(wanted[rows], rng, temperature)
+            outputs = self.decoder_.draw(wanted[rows], rng, temperature)
             parts.append(self.codec_.decode(outputs, wanted[rows], rng))
         return self.codec_.join(parts)
-
-    def _keep(self, drawn, class_index, rng):
-        keep = np.ones(len(class_index), dtype=bool)
-        noise = rng.random(len(class_index))
-        if self.novelty_filter_ is None:
-            return keep
-        rows = np.flatnonzero(self.novelty_filter_.needed_for(class_index))
-        if len(rows):
-            vectors = self.codec_.vectors(self.codec_.take(drawn, rows))
-            keep[rows] = self.novelty_filter_.keep(vectors, class_index[rows], noise[rows])
-        return keep
 
     def _warn_kept(self, class_index):
         labels = ", ".join(repr(label) for label in self.classes_[np.unique(class_index)][:5].tolist())
         warnings.warn(
-            f"{len(class_index)} rows of {labels} were still close to training rows after {MAX_ROUNDS} draws and were kept. "
+            f"{len(class_index)} rows of {labels} were still close to training rows, or unlike their label, after {MAX_ROUNDS} "
+            "draws and were kept. "
             "latent_report_ shows how often that happens; collect more rows of the class, or ask for fewer.",
             NoveltyWarning,
             stacklevel=5,

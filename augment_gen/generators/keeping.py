@@ -7,14 +7,20 @@ from sklearn.base import BaseEstimator
 
 from augment_gen.codecs import CODECS
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import AugmentGenError, ModelFileError
+from augment_gen.dtypes import scalar_from_json, scalar_to_json
+from augment_gen.errors import AugmentGenError, InvalidParameterError, ModelFileError
+from augment_gen.generators.decoder import FittedDecoder
+from augment_gen.networks.conv import ConvVAE
+from augment_gen.networks.mlp import TableVAE
 from augment_gen.persistence import read_state, write_state
-from augment_gen.sampling.filters import NoveltyFilter
+from augment_gen.sampling.screening import Screening
+from augment_gen.training import resolve_device
+
+NETWORKS = {network.__name__: network for network in (TableVAE, ConvVAE)}
 
 
 def save(generator, path):
     """Write a fitted generator to `path`; see `BaseGenerator.save`."""
-    novelty = generator.novelty_filter_
     write_state(
         path,
         {
@@ -28,9 +34,12 @@ def save(generator, path):
             "conditions": generator.conditions_.state(),
             "modality": generator.codec_.modality,
             "codec": generator.codec_.state(),
-            "novelty": None if novelty is None else novelty.state(),
-            "history": {name: column.to_numpy() for name, column in generator.history_.items()},
-            "fitted": generator._fitted_state(),
+            "screening": generator.screening_.state(),
+            "history": _frame_to_state(generator.history_),
+            "report": _frame_to_state(generator.latent_report_.drop(columns="label")),
+            "autocast": generator.decoder_.autocast,
+            "network": type(generator.decoder_.network).__name__,
+            "decoder": generator.decoder_.state(),
         },
     )
 
@@ -82,25 +91,32 @@ def _rebuild(generators, state):
     name = state["generator"]
     if name not in generators:
         raise ModelFileError(f"The file holds a {name!r}; this augment_gen knows {', '.join(generators)}.")
-    generator = generators[name](**state["params"])
+    generator = generators[name](**{name: _parameter_from_state(value) for name, value in state["params"].items()})
     generator._validate_params()
     generator.conditions_ = ConditionEncoder.from_state(state["conditions"])
     generator.classes_ = generator.conditions_.classes_
     generator.codec_ = CODECS[state["modality"]].from_state(state["codec"])
-    generator.novelty_filter_ = None if state["novelty"] is None else NoveltyFilter.from_state(state["novelty"])
-    generator.history_ = pd.DataFrame(state["history"])
+    device, network = _device(generator.device), NETWORKS[state["network"]]
+    generator.decoder_ = FittedDecoder.from_state(state["decoder"], network, generator.codec_, device, bool(state["autocast"]))
+    generator.screening_ = Screening.from_state(state["screening"], generator.codec_, generator.decoder_)
+    generator.history_ = _frame_from_state(state["history"])
+    generator.latent_report_ = _frame_from_state(state["report"])
+    generator.latent_report_.insert(0, "label", generator.classes_.tolist())
     labels = generator.classes_[state["sampling_labels"]].tolist()
     generator.sampling_strategy_ = dict(zip(labels, state["sampling_strategy"], strict=True))
     generator.n_features_in_ = int(state["n_features_in"])
     if state["feature_names_in"]:
         generator.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
-    generator._restore_fitted_state(state["fitted"])
-    generator.latent_report_ = generator._report()
     generator._stream = np.random.default_rng()
-    generator._stream.bit_generator.state = {
-        **generator._stream.bit_generator.state, "state": state["stream"], "has_uint32": 0, "uinteger": 0,
-    }  # fmt: skip
+    generator._stream.bit_generator.state = {**generator._stream.bit_generator.state, "state": state["stream"]}
     return generator
+
+
+def _device(parameter):
+    try:
+        return resolve_device(parameter)
+    except InvalidParameterError:  # saved on a machine that had this device
+        return torch.device("cpu")
 
 
 def _parameter(name, value):
@@ -109,7 +125,24 @@ def _parameter(name, value):
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return None  # the stream itself is kept apart
     if isinstance(value, dict) and name == "sampling_strategy":
-        return None  # labels as keys are no JSON; what it asked for is in sampling_strategy_
+        return {"labels": [scalar_to_json(label) for label in value], "counts": list(value.values())}
     if callable(value) or isinstance(value, BaseEstimator):
-        raise ModelFileError(f"The parameter {name}={value!r} is code, which a model file must not hold. Set it to a plain value before saving.")
+        raise ModelFileError(
+            f"The parameter {name}={value!r} is code, which a model file must not hold. Set it to a plain value before saving."
+        )
     return value
+
+
+def _parameter_from_state(value):
+    if isinstance(value, dict) and set(value) == {"labels", "counts"}:
+        return dict(zip(map(scalar_from_json, value["labels"]), value["counts"], strict=True))
+    return value
+
+
+def _frame_to_state(frame):
+    """Numeric columns as arrays, the others as lists."""
+    return {name: column.to_numpy() if column.dtype.kind in "bif" else column.tolist() for name, column in frame.items()}
+
+
+def _frame_from_state(state):
+    return pd.DataFrame({name: pd.Series(column) for name, column in state.items()})

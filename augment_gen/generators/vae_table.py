@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from augment_gen.codecs.table import LARGE_TABLE
 from augment_gen.latent import DensityRule
 from augment_gen.networks.initialise import build
 from augment_gen.networks.mlp import TableVAE, swap_cells
@@ -27,13 +28,13 @@ class TableSettings:
     input_noise: float
 
     @classmethod
-    def for_size(cls, n_rows, n_columns, bins):
+    def for_size(cls, n_rows, n_columns):
         latent_dim = 8 if n_columns < 8 else 16 if n_columns < 20 else 24
-        if bins:  # large tables
-            return cls(24, 512, 3, 0.3, 1240, 1024, 2e-3, 1e-5, 0.99, 0.0)
+        if n_rows >= LARGE_TABLE:
+            return cls(latent_dim if n_columns < 8 else 24, 256 if n_columns < 8 else 512, 3, 0.3, 1240, 1024, 2e-3, 1e-5, 0.99, 0.0)
         if n_rows < 2000:
             return cls(latent_dim, 128, 2, 0.5, 700 if n_columns < 15 else 450, 256, 4e-3, 1e-2, 0.0, 0.1)
-        return cls(latent_dim, 128, 2, 0.5, 1400, 256, 4e-3, 1e-4, 0.0, 0.0)
+        return cls(latent_dim, 128, 2, 0.5, 1000, 256, 4e-3, 1e-4, 0.0, 0.0)
 
 
 class TableVAERecipe:
@@ -51,7 +52,7 @@ class TableVAERecipe:
 
     def __init__(self, codec, class_counts):
         self.codec, self.layout, self.class_counts = codec, codec.layout_, class_counts
-        self.settings = TableSettings.for_size(int(class_counts.sum()), len(codec.columns_), not self.layout.gaussian)
+        self.settings = TableSettings.for_size(int(class_counts.sum()), len(codec.columns_))
         self.density_rule = DensityRule()
 
     def network(self, settings, generator):
@@ -84,7 +85,10 @@ class TableVAERecipe:
 
         return loss
 
-    def finish(self, network, rows, class_index, generator):
+    def prepare(self, network, settings, rows, class_index, plan, generator):
+        """Nothing is trained before the network."""
+
+    def finish(self, network, settings, rows, class_index, plan, generator):
         """Nothing is left to do after training."""
 
     def max_rows_decoded(self):

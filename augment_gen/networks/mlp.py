@@ -26,26 +26,44 @@ class CodeHead(nn.Module):
     def __init__(self, width, layout, sigma_floor):
         super().__init__()
         sizes, scalars = layout.sizes, layout.scalar_blocks if layout.gaussian else np.zeros(0, dtype=np.int64)
-        self.groups, start, masks = [], 0, []
+        self.groups, masks = [], []
         padded = 2 ** np.ceil(np.log2(sizes)).astype(int)
         for size in np.unique(padded[padded > 1]):  # a column with one code needs no logit
             columns = np.flatnonzero(padded == size)
-            self.groups.append((columns.tolist(), start, int(size)))
+            self.groups.append((columns.tolist(), int(size)))
             masks.append(np.where(np.arange(size) < sizes[columns][:, None], 0.0, MASKED).ravel())
-            start += int(size) * len(columns)
-        self.n_logits, self.n_scalars, self.n_blocks = start, len(scalars), len(sizes)
+        self.n_logits = sum(size * len(columns) for columns, size in self.groups)
+        self.n_scalars, self.n_blocks = len(scalars), len(sizes)
         self.linear = nn.Linear(width, max(1, self.n_logits + self.n_scalars))
         mask = torch.tensor(np.concatenate(masks) if masks else np.zeros(0), dtype=torch.float32)
         self.register_buffer("mask", mask)
+        self.register_buffer("continuous_at", torch.tensor(self._continuous_positions(layout)[: self.n_scalars]))
         self.log_sigma = nn.Parameter(torch.empty(self.n_scalars))
         self.log_sigma_floor = math.log(sigma_floor)
+
+    def _continuous_positions(self, layout):
+        """Where, among the logits, each scalar's "continuous" code stands; -1 in columns that are always continuous."""
+        start, position = 0, {}
+        for columns, size in self.groups:
+            position |= {column: start + i * size for i, column in enumerate(columns)}
+            start += size * len(columns)
+        first = layout.continuous_codes[0]
+        return [position[b] + int(f) if b in position else -1 for b, f in zip(layout.scalar_blocks, first, strict=True)]
+
+    def continuous(self, codes):
+        """(batch, n_scalars): 1 where one-hot `codes` (batch, n_logits) say that a cell is continuous."""
+        known = self.continuous_at >= 0
+        if not known.any():
+            return codes.new_ones(len(codes), self.n_scalars)
+        return torch.where(known, codes[:, self.continuous_at.clamp_min(0)], 1.0)
 
     def after_initialise(self):
         nn.init.constant_(self.log_sigma, -0.7)
 
     def forward(self, hidden):
         out = self.linear(hidden).float()
-        return {"logits": out[:, : self.n_logits] + self.mask, "means": out[:, self.n_logits : self.n_logits + self.n_scalars]}
+        logits, means, _ = out.split([self.n_logits, self.n_scalars, out.shape[1] - self.n_logits - self.n_scalars], dim=1)
+        return {"logits": logits + self.mask, "means": means}
 
     def sigma(self):
         """(n_scalars,): standard deviation of each scalar, at least the floor."""
@@ -53,8 +71,9 @@ class CodeHead(nn.Module):
 
     def grouped(self, logits):
         """Yields (columns, logits (batch, columns, codes)) of each group."""
-        for columns, start, size in self.groups:
-            yield columns, logits[:, start : start + size * len(columns)].unflatten(1, (len(columns), size))
+        parts = logits.split([size * len(columns) for columns, size in self.groups], dim=1) if self.groups else ()
+        for (columns, size), part in zip(self.groups, parts, strict=True):
+            yield columns, part.unflatten(1, (len(columns), size))
 
     def negative_log_likelihood(self, outputs, inputs):
         """(batch,) nats: cross-entropy of the codes, plus the Gaussian of the scalars where cells are continuous."""

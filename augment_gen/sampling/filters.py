@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 NEAR_SHARE = 0.05  # share of fresh real rows that lie nearer to a training row than the threshold, by its definition
+MIN_RECALL = 0.9  # of the classifier on the real rows of a class, below which it does not decide about that class
 MAX_ROWS = 5000  # rows of a class that distances are computed to; larger classes are checked for exact copies only
 
 
@@ -32,6 +33,8 @@ class NoveltyFilter:
         self.reference_ = [vectors[class_index == k] for k in range(n_classes)]
         self.threshold_, self.natural_share_ = np.zeros(n_classes), np.full(n_classes, NEAR_SHARE)
         for k, rows in enumerate(self.reference_):
+            if not rows.shape[1]:  # nothing varies, so nothing can be copied
+                continue
             if 1 < len(rows) <= MAX_ROWS:
                 nearest = self._search(k).kneighbors(n_neighbors=1)[0][:, 0]
                 self.threshold_[k] = max(np.quantile(nearest, NEAR_SHARE), 1e-6)
@@ -61,6 +64,8 @@ class NoveltyFilter:
         out = np.zeros(len(vectors), dtype=bool)
         for k in np.unique(class_index):
             rows = class_index == k
+            if not vectors.shape[1]:
+                continue
             if self.reference_[k].ndim == 1:
                 out[rows] = np.isin(_row_hashes(vectors[rows]), self.reference_[k])
             else:
@@ -84,6 +89,53 @@ class NoveltyFilter:
         for name, value in state.items():
             setattr(self, name, value)
         return self
+
+
+class LabelFilter:
+    """Rejects rows in which a classifier trained on the real rows does not see the label that was asked for.
+
+    Classes whose real rows the classifier itself does not recognise are let through.
+
+    Attributes
+    ----------
+    applies_ : bool array (n_classes,)
+        Whether a class is filtered.
+    rejected_share_ : float array (n_classes,)
+        Share of rows rejected in a trial draw.
+    """
+
+    def fit(self, probabilities, class_index):
+        """`probabilities` float (n, n_classes) are the classifier's for the real rows; returns self."""
+        self.applies_ = _share_per_class(_agrees(probabilities, class_index), class_index, probabilities) >= MIN_RECALL
+        return self
+
+    def calibrate(self, probabilities, class_index):
+        """Note the share of rejected rows in a trial draw that went through no filter; returns what `keep` does."""
+        keep = self.keep(probabilities, class_index)
+        self.rejected_share_ = _share_per_class(~keep, class_index, probabilities)
+        return keep
+
+    def keep(self, probabilities, class_index):
+        """bool (n,): rows whose label is likelier than all others together."""
+        return _agrees(probabilities, class_index) | ~self.applies_[class_index]
+
+    def state(self):
+        return {"applies_": self.applies_, "rejected_share_": self.rejected_share_}
+
+    @classmethod
+    def from_state(cls, state):
+        self = cls()
+        self.applies_, self.rejected_share_ = state["applies_"], state["rejected_share_"]
+        return self
+
+
+def _agrees(probabilities, class_index):
+    return probabilities[np.arange(len(class_index)), class_index] >= 0.5
+
+
+def _share_per_class(mask, class_index, probabilities):
+    counts = np.bincount(class_index, minlength=probabilities.shape[1])
+    return np.bincount(class_index, mask, minlength=len(counts)) / np.maximum(counts, 1)
 
 
 def _row_hashes(rows):

@@ -1,0 +1,114 @@
+"""What a fitted generator draws with: a trained network, and the densities that its latents come from."""
+
+import numpy as np
+import torch
+
+from augment_gen.latent import LatentDensity
+from augment_gen.networks.initialise import rebuild
+from augment_gen.seeding import torch_generator
+
+
+class FittedDecoder:
+    """A network in evaluation mode on a device, and one latent density per class.
+
+    Pickles to the CPU, and rebuilds the network from its architecture and weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With ``decode(z, condition)``, ``noise(n, rng)`` and ``realise(outputs, noise, temperature)``; with
+        ``encode(inputs, condition)`` where `posterior` is wanted, and a ``judge`` where `label_probabilities` are.
+    codec : Codec
+        Fitted; gives the network's inputs.
+    density : LatentDensity or None
+        None until it has been fitted to what `posterior` returns.
+    device : torch.device
+    autocast : bool
+        Run the network in bfloat16.
+    max_rows : int
+        Rows in one pass. No result depends on it.
+    """
+
+    def __init__(self, network, codec, density, device, autocast, max_rows):
+        self.network, self.codec, self.density = network, codec, density
+        self.device, self.autocast, self.max_rows = device, autocast, max_rows
+
+    def _passes(self, n_rows):
+        starts = range(0, max(1, n_rows), self.max_rows)
+        return [slice(start, start + self.max_rows) for start in starts]
+
+    def _inputs(self, rows, part, generator):
+        return self.codec.inputs({name: tensor[part].to(self.device) for name, tensor in rows.items()}, generator)
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+
+    @torch.no_grad()
+    def posterior(self, rows, class_index, generator):
+        """Means and standard deviations, float32 arrays (n, latent_dim), of the codec's `rows`; int64 tensor (n,) classes."""
+        means, deviations = [], []
+        for part in self._passes(len(class_index)):
+            with self._autocast():
+                inputs = self._inputs(rows, part, generator)
+                mean, log_variance = self.network.encode(inputs, class_index[part].to(self.device))
+            means.append(mean.float().cpu())
+            deviations.append((0.5 * log_variance.float()).exp().cpu())
+        return torch.cat(means).numpy(), torch.cat(deviations).numpy()
+
+    def draw(self, class_index, rng, temperature):
+        """What ``codec.decode`` takes, for a block of classes, int64 array (n,); all noise comes from `rng`, in one go."""
+        z = torch.from_numpy(self.density.sample(class_index, rng, temperature))
+        return self.decode(z, class_index, rng, temperature)
+
+    @torch.no_grad()
+    def decode(self, z, class_index, rng, temperature):
+        """As `draw`, for given latents, float32 tensor (n, latent_dim)."""
+        noise = self.network.noise(len(z), rng)
+        condition, parts = torch.from_numpy(np.asarray(class_index)), []
+        for part in self._passes(len(z)):
+            mine = {name: tensor[part].to(self.device) for name, tensor in noise.items()}
+            with self._autocast():
+                outputs = self.network.decode(z[part].to(self.device), condition[part].to(self.device))
+            parts.append({name: t.cpu() for name, t in self.network.realise(outputs, mine, temperature).items()})
+        return {name: torch.cat([one[name] for one in parts]) for name in parts[0]}
+
+    @torch.no_grad()
+    def label_probabilities(self, X):
+        """float32 (n, n_classes): what the network's judge says of X in the user's format; None where it has no judge."""
+        if getattr(self.network, "judge", None) is None:
+            return None
+        rows, parts = self.codec.encode(X), []
+        generator = torch_generator(0, self.device)  # the inputs of what has a judge hold no noise
+        for part in self._passes(len(X)):
+            with self._autocast():
+                logits = self.network.judge(self._inputs(rows, part, generator)["images"])
+            parts.append(logits.float().softmax(1).cpu())
+        return torch.cat(parts).numpy()
+
+    def state(self):
+        """JSON values and tensors; `from_state` is its inverse."""
+        return {
+            "architecture": self.network.architecture,
+            "weights": _cpu_weights(self.network),
+            "density": self.density.state(),
+            "max_rows": self.max_rows,
+        }
+
+    @classmethod
+    def from_state(cls, state, network_class, codec, device, autocast):
+        network = rebuild(network_class, state["architecture"], state["weights"]).eval().to(device)
+        return cls(network, codec, LatentDensity.from_state(state["density"]), device, autocast, int(state["max_rows"]))
+
+    def __getstate__(self):
+        weights = _cpu_weights(self.network)
+        return {**self.__dict__, "network": (type(self.network), self.network.architecture, weights)}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            self.device = torch.device("cpu")
+        self.network = rebuild(*state["network"]).eval().to(self.device)
+
+
+def _cpu_weights(network):
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,126 @@
+"""The class-conditional generative adversarial network, for tables and for images."""
+
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from augment_gen.errors import TrainingDivergedError, TrainingWarning
+from augment_gen.generators.base import BaseGenerator
+from augment_gen.generators.gan_table import TableAdversary
+from augment_gen.generators.settings import with_given
+from augment_gen.generators.vae import fit_autoencoder
+from augment_gen.generators.vae_table import TableVAERecipe
+from augment_gen.latent import LatentDensity
+from augment_gen.training import Plan, resolve_autocast, resolve_device
+
+AUTO = StrOptions({"auto"})
+ADVERSARIES = {"table": TableAdversary}
+RECIPES = {"table": TableVAERecipe}
+MIN_ADVERSARIAL = {"table": 20, "image": 50}  # rows of a class from which it takes part in adversarial training
+
+
+class ConditionalGAN(BaseGenerator):
+    """Class-conditional generative adversarial network that draws new rows or images of the class you ask for.
+
+    Starts from an autoencoder of all classes and polishes its decoder against a projection discriminator (Goodfellow et
+    al. 2014; Miyato and Koyama 2018), keeping the weights whose rows are closest to the real ones. Classes too small for
+    a discriminator, which would learn them by heart, borrow the shared decoder.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGenerator._parameter_constraints,
+        "latent_dim": [AUTO, Interval(Integral, 1, None, closed="left")],
+        "width": [AUTO, Interval(Integral, 1, None, closed="left")],
+        "max_steps": [AUTO, Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [None, Interval(Integral, 1, None, closed="left")],
+        "batch_size": [AUTO, Interval(Integral, 2, None, closed="left")],
+        "generator_learning_rate": [AUTO, Interval(Real, 0, None, closed="neither")],
+        "discriminator_learning_rate": [AUTO, Interval(Real, 0, None, closed="neither")],
+        "class_tempering": [Interval(Real, 0, 1, closed="both")],
+        "min_adversarial_size": [AUTO, Interval(Integral, 1, None, closed="left")],
+        "numeric": [StrOptions({"auto", "gaussian", "bins"})],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        sampling_strategy="auto",
+        latent_dim="auto",
+        width="auto",
+        max_steps="auto",
+        max_epochs=None,
+        batch_size="auto",
+        generator_learning_rate="auto",
+        discriminator_learning_rate="auto",
+        class_tempering=0.5,
+        min_adversarial_size="auto",
+        numeric="auto",
+        novelty_filter=True,
+        min_class_size=2,
+        device="auto",
+        precision="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.latent_dim = latent_dim
+        self.width = width
+        self.max_steps = max_steps
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.generator_learning_rate = generator_learning_rate
+        self.discriminator_learning_rate = discriminator_learning_rate
+        self.class_tempering = class_tempering
+        self.min_adversarial_size = min_adversarial_size
+        self.numeric = numeric
+        self.novelty_filter = novelty_filter
+        self.min_class_size = min_class_size
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # --------------------------------------------------------------- fitting
+    def _fit_generator(self, rows, class_index, rng):
+        modality = self.codec_.modality
+        recipe = RECIPES[modality](self.codec_, self.conditions_.counts_)
+        settings = with_given(recipe.settings, self, len(class_index))
+        device = resolve_device(self.device)
+        plan = Plan(
+            settings.n_steps, settings.batch_size, device, self.class_tempering, settings.ema_decay,
+            autocast=resolve_autocast(self.precision, device, recipe.worth_autocast), verbose=self.verbose,
+            description=f"{type(self).__name__}, autoencoder",
+        )  # fmt: skip
+        density = LatentDensity("auto", recipe.density_rule)
+        self.decoder_, warm_up = fit_autoencoder(recipe, settings, density, rows, class_index, plan, rng)
+        min_size = MIN_ADVERSARIAL[modality] if self.min_adversarial_size == "auto" else self.min_adversarial_size
+        adversary = ADVERSARIES[modality](self.decoder_, rows, class_index, min_size)
+        self._adversarial = np.isin(np.arange(len(self.classes_)), adversary.trained)
+        self.history_ = warm_up.assign(stage="autoencoder")
+        if len(adversary.trained):
+            plan = replace(plan, description=type(self).__name__)
+            curves = self._polish(adversary, with_given(adversary.settings, self, len(class_index)), plan, rng)
+            self.history_ = pd.concat([self.history_, curves.assign(stage="adversarial")], ignore_index=True)
+
+    def _polish(self, adversary, settings, plan, rng):
+        """Adversarial training; where it diverges, once more from the best weights so far and with halved rates."""
+        try:
+            return adversary.train(settings, plan, rng)
+        except TrainingDivergedError as error:
+            warnings.warn(f"{error} Starting again from the best weights so far, with halved rates.", TrainingWarning, stacklevel=6)
+            slower = replace(
+                settings,
+                generator_learning_rate=settings.generator_learning_rate / 2,
+                discriminator_learning_rate=settings.discriminator_learning_rate / 2,
+            )
+            return adversary.train(slower, plan, rng)
+
+    def _report(self):
+        return super()._report().assign(adversarial=self._adversarial)

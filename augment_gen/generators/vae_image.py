@@ -1,0 +1,185 @@
+"""How a ConditionalVAE learns images: network, losses, and defaults that scale with the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from augment_gen.errors import InvalidParameterError
+from augment_gen.latent import DensityRule
+from augment_gen.networks.augmentation import Augmentation
+from augment_gen.networks.conv import ConvVAE, recalibrate
+from augment_gen.networks.initialise import build
+from augment_gen.training import ClassSampler, Phase, train
+
+WARM_UP = 0.2  # share of the steps over which beta rises to its full weight
+LABEL_START = 0.3  # share of the steps after which the label term counts: before, there are no images to be judged
+SWAPPED_SHARE = 0.5  # swapped rows as a share of the batch
+JUDGE_STEPS = 500
+BYTES_DECODED = 2**26  # of activations at half resolution
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Settings by resolution and number of images; `for_size` holds the measured rules."""
+
+    latent_dim: int
+    width: int
+    beta: float
+    n_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    label_weight: float
+    norm: str
+    augment: Augmentation | Mapping | str | None
+
+    @classmethod
+    def for_size(cls, n_images, channels, side):
+        # the likelihood grows with the number of pixels, what a few images can teach does not
+        beta = min(1.0, (side / 28) ** 2) * float(np.clip(4 * (1500 / n_images) ** 0.5, 1, 4))
+        gentle = min(1.0, side / 28)  # turning and moving a small image mostly blurs it
+        return cls(
+            latent_dim=16 if n_images < 3000 and channels == 1 else 32,
+            width=24 if side <= 40 else 16 if side <= 160 else 12,
+            beta=beta,
+            n_steps=int(1500 * np.clip((n_images / 5000) ** 0.5, 1, 3)),
+            batch_size=64 if side <= 96 else 32,
+            learning_rate=2e-3,
+            weight_decay=1e-3,
+            ema_decay=0.995,
+            label_weight=max(5.0, 20 * (side / 28) ** 2),
+            norm="batch",
+            augment=Augmentation(degrees=10 * gentle, translate=0.08 * gentle, scale=0.08 * gentle),
+        )
+
+
+class ImageVAERecipe:
+    """What `ConditionalVAE` asks of a modality, for images.
+
+    Parameters
+    ----------
+    codec : ImageCodec
+        Fitted.
+    class_counts : int64 array (n_classes,)
+    """
+
+    worth_autocast = True
+
+    def __init__(self, codec, class_counts):
+        self.codec, self.class_counts = codec, class_counts
+        channels, height, width = codec.format_.size
+        self.n_values = channels * height * width
+        self.settings = ImageSettings.for_size(int(class_counts.sum()), channels, (height * width) ** 0.5)
+        self.density_rule = DensityRule(interpolation=None, rows_per_component=30, shrinkage=1.0, mean_shrinkage=0.3)
+
+    def network(self, settings, generator):
+        """A `ConvVAE` with initial weights; it has a judge where the label term has weight."""
+        channels, height, width = self.codec.format_.size
+        architecture = {
+            "n_channels": channels,
+            "height": height,
+            "width": width,
+            "n_classes": len(self.class_counts),
+            "latent_dim": settings.latent_dim,
+            "first_channels": settings.width,
+            "norm": settings.norm,
+            "judge_channels": settings.width if settings.label_weight else 0,
+        }
+        return build(ConvVAE, architecture, generator).to(memory_format=torch.channels_last)
+
+    def prepare(self, network, settings, rows, class_index, plan, generator):
+        """Train the judge on all classes alike, and fix it."""
+        if network.judge is None:
+            return
+        augment = resolve_augmentation(settings.augment)
+
+        def loss(rows, condition, progress, generator):
+            images = augment(self.codec.inputs(rows, generator)["images"], generator)
+            return {"loss": F.cross_entropy(network.judge(images).float(), condition)}
+
+        n_steps = min(JUDGE_STEPS, plan.n_steps)
+        plan = replace(plan, n_steps=n_steps, class_tempering=0.0, ema_decay=0.99, description="label judge")
+        phase = Phase((network.judge,), loss, 2e-3, weight_decay=0.05)
+        train([phase], rows, class_index, plan, n_classes=len(self.class_counts), generator=generator)
+        self._recalibrate(network.judge, loss, rows, class_index, plan, generator)
+        network.judge.requires_grad_(False)
+
+    def loss(self, network, settings):
+        """The negative evidence lower bound and the label term, in nats per pixel value.
+
+        The reconstruction is the analytic-sigma likelihood of Rybkin et al. (2021); beta (Higgins et al. 2017) is warmed up.
+        The label term decodes latents of images of the batch with labels drawn at random, and asks the judge for those
+        labels: without it the class can be read from z, and the decoder learns to ignore the label it is given.
+        """
+        augment = resolve_augmentation(settings.augment)
+
+        def loss(rows, condition, progress, generator):
+            inputs = {"images": augment(self.codec.inputs(rows, generator)["images"], generator)}
+            mean, log_variance = network.encode(inputs, condition)
+            noise = mean.new_empty(mean.shape).normal_(generator=generator)
+            z = mean + noise * (0.5 * log_variance).exp()
+            judged = network.judge is not None and progress >= LABEL_START
+            swapped, asked = self._swap(z, generator) if judged else (z[:0], condition[:0])
+            images = network.decode(torch.cat([z, swapped]), torch.cat([condition, asked]))["images"]
+            reconstruction = network.negative_log_likelihood({"images": images[: len(z)]}, inputs).mean()
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+            total = reconstruction + settings.beta * min(1.0, progress / WARM_UP) * kl
+            label = F.cross_entropy(network.judge(images[len(z) :]).float(), asked) if judged else torch.zeros_like(kl)
+            total = total + settings.label_weight * label
+            return {"loss": total / self.n_values, "reconstruction": reconstruction, "kl": kl, "label": label}
+
+        return loss
+
+    def _swap(self, z, generator):
+        """Latents of half the batch, which the term must not move, and a label drawn for each from all classes alike."""
+        swapped = z[: max(1, int(SWAPPED_SHARE * len(z)))].detach()
+        asked = torch.randint(len(self.class_counts), (len(swapped),), generator=generator, device=z.device)
+        return swapped, asked
+
+    def finish(self, network, settings, rows, class_index, plan, generator):
+        """Recompute the batch-norm statistics under the averaged weights."""
+        self._recalibrate(network, self.loss(network, settings), rows, class_index, plan, generator)
+
+    def _recalibrate(self, module, loss, rows, class_index, plan, generator):
+        """Run `loss`, as at the end of the training, on fresh batches to gather the statistics of `module`."""
+        sampler = ClassSampler(class_index, len(self.class_counts), plan.class_tempering, torch.device("cpu"))
+        draws = torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=plan.device)))
+
+        def run_batch():
+            index = sampler.draw(plan.batch_size, draws)
+            batch = {name: tensor[index].to(plan.device) for name, tensor in rows.items()}
+            with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
+                loss(batch, class_index[index].to(plan.device), 1.0, generator)
+
+        recalibrate(module, run_batch)
+
+    def max_rows_decoded(self):
+        """Images whose activations fit into a bounded amount of memory (64 MB)."""
+        return int(np.clip(BYTES_DECODED // (4 * 8 * self.n_values), 16, 1024))
+
+
+def resolve_augmentation(augment):
+    """An `Augmentation` from what ``ConditionalVAE(augment=)`` takes, other than "auto".
+
+    Raises
+    ------
+    InvalidParameterError
+        A dict that names something else than the parts of an `Augmentation`, or gives one a value out of range.
+    """
+    if isinstance(augment, Augmentation):
+        return augment
+    if augment is None or augment == "none":
+        return Augmentation()
+    known = {part.name: part.type for part in fields(Augmentation)}
+    unknown = [name for name in augment if name not in known]
+    if unknown:
+        raise InvalidParameterError(f"augment has no part {unknown[0]!r}. Its parts are {', '.join(known)}.")
+    for name, value in augment.items():
+        upper = 180 if name == "degrees" else 1
+        if isinstance(value, str) or not np.isscalar(value) or not 0 <= value <= upper:
+            raise InvalidParameterError(f"augment[{name!r}] must be from 0 to {upper}; got {value!r}.")
+    return Augmentation(**augment)

@@ -1,0 +1,105 @@
+"""The filters of one fitted generator together: fitted on real rows and a trial draw, asked row by row in sampling."""
+
+import warnings
+
+import numpy as np
+
+from augment_gen.errors import CollapseWarning
+from augment_gen.sampling.diversity import class_diversity
+from augment_gen.sampling.filters import LabelFilter, NoveltyFilter
+
+TRIAL_ROWS = 20_000  # rows of the trial draw, over all classes
+COLLAPSED = 0.5  # of the spread of real rows, below which a class has collapsed
+
+
+class Screening:
+    """Which drawn rows are kept, and how drawn rows compare with real ones.
+
+    Parameters
+    ----------
+    codec : Codec
+        Gives the vectors that distances are computed on.
+    decoder : FittedDecoder
+        Gives label probabilities, where it has a judge.
+    """
+
+    def __init__(self, codec, decoder):
+        self.codec, self.decoder = codec, decoder
+        self.novelty = self.label = None
+
+    def fit(self, X, class_index, n_classes, draw, novelty):
+        """Fit the filters to X, and find out in a trial draw what they would reject.
+
+        Parameters
+        ----------
+        X
+            The training rows in the user's format.
+        class_index : int64 array (n,)
+        n_classes : int
+        draw : callable (int64 array (m,)) -> m rows of those classes in the user's format
+        novelty : bool
+            Whether to thin rows that lie close to training rows.
+
+        Returns
+        -------
+        self
+        """
+        trial = np.repeat(np.arange(n_classes), int(np.clip(TRIAL_ROWS // n_classes, 50, 500)))
+        drawn = draw(trial)
+        probabilities = self.decoder.label_probabilities(X)
+        if probabilities is not None:
+            self.label = LabelFilter().fit(probabilities, class_index)
+            agreed = np.flatnonzero(self.label.calibrate(self.decoder.label_probabilities(drawn), trial))
+            drawn, trial = self.codec.take(drawn, agreed), trial[agreed]
+        real, vectors = self.codec.vectors(X), self.codec.vectors(drawn)
+        if novelty:
+            self.novelty = NoveltyFilter().fit(real, class_index, n_classes).calibrate(vectors, trial)
+        self.diversity = class_diversity(real, class_index, vectors, trial, n_classes)
+        return self
+
+    def keep(self, drawn, class_index, rng):
+        """bool (n,): which of the drawn rows, of the classes int64 (n,), pass every filter."""
+        keep, noise = np.ones(len(class_index), dtype=bool), rng.random(len(class_index))
+        if self.label is not None:
+            keep = self.label.keep(self.decoder.label_probabilities(drawn), class_index)
+        if self.novelty is not None:
+            rows = np.flatnonzero(keep & self.novelty.needed_for(class_index))
+            if len(rows):
+                vectors = self.codec.vectors(self.codec.take(drawn, rows))
+                keep[rows] = self.novelty.keep(vectors, class_index[rows], noise[rows])
+        return keep
+
+    def report(self):
+        """Columns of the report, each an array (n_classes,)."""
+        columns = {"diversity": self.diversity}
+        if self.novelty is not None:
+            columns["near_share"] = self.novelty.near_share_
+            columns["rejected_share"] = self.novelty.near_share_ * (1 - self.novelty.keep_probability_)
+        if self.label is not None:
+            columns["label_rejected_share"] = self.label.rejected_share_
+        return columns
+
+    def warn_of_collapse(self, labels):
+        """Warn of classes whose drawn rows vary less than half as much as the real ones."""
+        flat = [f"{label!r} ({ratio:.2f})" for label, ratio in zip(labels, self.diversity, strict=True) if ratio < COLLAPSED]
+        if flat:
+            warnings.warn(
+                f"Synthetic rows vary less than half as much as real ones in {', '.join(flat[:5])}. Look at them before you "
+                "use them; more steps (max_steps), a smaller beta, or more rows of the class may help.",
+                CollapseWarning,
+                stacklevel=6,
+            )
+
+    def state(self):
+        """JSON values and arrays; `from_state` is its inverse."""
+        filters = {"novelty": self.novelty, "label": self.label}
+        state = {name: None if one is None else one.state() for name, one in filters.items()}
+        return {**state, "diversity": self.diversity}
+
+    @classmethod
+    def from_state(cls, state, codec, decoder):
+        self = cls(codec, decoder)
+        self.novelty = None if state["novelty"] is None else NoveltyFilter.from_state(state["novelty"])
+        self.label = None if state["label"] is None else LabelFilter.from_state(state["label"])
+        self.diversity = np.asarray(state["diversity"])
+        return self

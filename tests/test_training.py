@@ -1,0 +1,70 @@
+"""The training loop and what it is made of."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from augment_gen.training import ClassSampler, Phase, Plan, WeightAverage, resolve_autocast, resolve_device, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("tempering", "expected"), [(1.0, 0.01), (0.5, 0.0913), (0.0, 0.5)])
+def test_classes_are_drawn_by_their_tempered_share(tempering, expected):
+    index = torch.tensor([0] * 990 + [1] * 10)[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
+    rows = ClassSampler(index, 2, tempering, CPU).draw(40_000, torch.Generator().manual_seed(1))
+    assert abs((index[rows] == 1).float().mean().item() - expected) < 0.01
+    assert rows.min() == 0 and rows.max() == 999 and len(rows.unique()) > 950
+
+
+def test_classes_without_rows_are_never_drawn():
+    index = torch.tensor([0, 2, 2])
+    rows = ClassSampler(index, 4, 0.5, CPU).draw(1000, torch.Generator().manual_seed(0))
+    assert set(index[rows].tolist()) == {0, 2}
+
+
+def line_fit(n_steps, **plan):
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
+    x = torch.linspace(-1, 1, 200)[:, None]
+
+    def loss(rows, condition, progress, generator):
+        assert 0 <= progress < 1 and len(condition) == len(rows["x"])
+        error = (model(rows["x"]) - 3 * rows["x"] - 1).square().mean()
+        return {"loss": error, "twice": 2 * error}
+
+    plan = Plan(n_steps=n_steps, batch_size=32, device=CPU, **plan)
+    rows, index = {"x": x}, torch.zeros(200, dtype=torch.int64)
+    history = train([Phase((model,), loss, 0.1)], rows, index, plan, n_classes=1, generator=torch.Generator().manual_seed(0))
+    return model, history
+
+
+def test_a_line_is_learned_and_the_curves_say_so():
+    model, history = line_fit(300)
+    assert abs(model.weight.item() - 3) < 0.05 and abs(model.bias.item() - 1) < 0.05
+    assert history["loss"].iloc[-1] < 0.01 * history["loss"].iloc[0]
+    np.testing.assert_allclose(history["twice"], 2 * history["loss"], rtol=1e-5)
+    assert history["step"].tolist() == list(range(25, 301, 25)) and not model.training
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 26])
+def test_any_number_of_steps(n_steps):
+    _, history = line_fit(n_steps)
+    assert history["step"].iloc[-1] == n_steps
+
+
+def test_averaged_weights_lag_behind_and_end_up_in_the_module():
+    last, averaged = (line_fit(40, ema_decay=decay)[0].weight.item() for decay in (0.0, 0.99))
+    assert 0 < averaged < last
+    model = nn.Linear(2, 2)
+    average = WeightAverage([model], 0.9)
+    average.update()
+    average.copy_into_modules()
+
+
+def test_device_and_precision():
+    assert resolve_device("cpu") == CPU
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    assert resolve_autocast("bfloat16", CPU, False) and not resolve_autocast("float32", CPU, True)
+    assert not resolve_autocast("auto", CPU, worthwhile=False)
