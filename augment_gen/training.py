@@ -60,6 +60,9 @@ class Plan:
         Run networks in bfloat16 where torch deems it safe.
     verbose : int
         1 shows a progress bar.
+    max_threads : int, optional
+        Threads of the CPU to use at most. More make small layers hardly faster, and many times slower where other work
+        keeps a core busy, since all threads wait for the slowest.
     """
 
     n_steps: int
@@ -70,7 +73,8 @@ class Plan:
     gradient_clip: float = 5.0
     autocast: bool = False
     verbose: int = 0
-    description: str = field(default="training")
+    max_threads: int | None = None
+    description: str = "training"
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,11 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
     TrainingDivergedError
         A loss is NaN or infinite; the message says what to change.
     """
+    with at_most_threads(plan.max_threads):
+        return _train(phases, rows, class_index, plan, n_classes, generator, monitor)
+
+
+def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     rows = {name: tensor.to(plan.device) for name, tensor in rows.items()}
     condition = class_index.to(plan.device)
     sampler = ClassSampler(class_index, n_classes, plan.class_tempering, plan.device)
@@ -162,26 +171,16 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
         batch = {name: tensor[index] for name, tensor in rows.items()}
         curves = {}
         for phase, optimiser in zip(phases, optimisers, strict=True):
-            with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
-                losses = phase.loss(batch, condition[index], step / plan.n_steps, generator)
-            losses["loss"].backward(inputs=optimiser.parameters)
-            nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
-            optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
-            curves |= {name: value.detach() for name, value in losses.items()}
+            curves |= _update(phase, optimiser, batch, condition[index], step, plan, generator)
         average.update()
         pending.append(curves)
-        if len(pending) == LOG_EVERY or step == plan.n_steps - 1:
-            history.append(_means(pending, step + 1, one_cycle(step, plan.n_steps, phases[0].learning_rate)))
-            bad = [name for name, value in history[-1].items() if not math.isfinite(value)]
-            if bad:
-                _give_up(f"{', '.join(bad)} became NaN or infinite", step, best)
+        done = step == plan.n_steps - 1 or (best is not None and (step + 1) % monitor.every == 0 and not best.check())
+        if len(pending) == LOG_EVERY or done:
+            rate = one_cycle(step, plan.n_steps, phases[0].learning_rate)
+            history.append({"step": step + 1, **_means(pending), "learning_rate": rate})
+            _check_health(history, best)
             pending = []
-            if best:
-                history[-1]["stop_score"] = best.latest
-                complaint = monitor.complaint(history)
-                if complaint:
-                    _give_up(complaint, step, best)
-        if best and (step + 1) % monitor.every == 0 and not best.check():
+        if done:
             break
     average.copy_into_modules()
     if best:
@@ -189,6 +188,53 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
     for module in modules:
         module.eval()
     return pd.DataFrame(history)
+
+
+@contextmanager
+def at_most_threads(limit):
+    """Inside the with-block torch uses at most `limit` threads of the CPU (None: as many as before), behind it as before."""
+    before = torch.get_num_threads()
+    if limit is not None and limit < before:
+        torch.set_num_threads(limit)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def _update(phase, optimiser, batch, condition, step, plan, generator):
+    """One step of one phase; returns its curves, still on the device."""
+    with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
+        losses = phase.loss(batch, condition, step / plan.n_steps, generator)
+    losses["loss"].backward(inputs=optimiser.parameters)  # and not into the modules of other phases
+    nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
+    optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def _means(pending):
+    """Means of the curves of several steps: the one moment when the device is waited for."""
+    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0).tolist()
+    return dict(zip(pending[0], means, strict=True))
+
+
+def _check_health(history, best):
+    """Note the latest stop score; on losses that are not finite, or on the monitor's complaint, give up."""
+    entry = history[-1]
+    bad = [name for name, value in entry.items() if not math.isfinite(value)]
+    complaint = f"{', '.join(bad)} became NaN or infinite" if bad else None
+    if best:
+        entry["stop_score"] = best.latest
+        complaint = complaint or best.monitor.complaint(history)
+    if not complaint:
+        return
+    if best:
+        best.copy_into_modules()
+    raise TrainingDivergedError(
+        f"Training diverged: {complaint}, before step {entry['step']}. Lower the learning rate (a third of it, say), raise "
+        'batch_size, or set precision="float32"; check X for extreme values.'
+    )
 
 
 class WeightAverage:
@@ -290,22 +336,6 @@ def one_cycle(step, n_steps, peak):
     if step < summit:
         return peak + (start - peak) * (1 + math.cos(math.pi * step / summit)) / 2
     return end + (peak - end) * (1 + math.cos(math.pi * (step - summit) / max(1.0, n_steps - summit))) / 2
-
-
-def _means(pending, step, learning_rate):
-    """Means of the curves of several steps: the one moment when the device is waited for."""
-    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0).tolist()
-    return {"step": step, **dict(zip(pending[0], means, strict=True)), "learning_rate": learning_rate}
-
-
-def _give_up(complaint, step, best):
-    """Put the best weights so far back, and raise."""
-    if best:
-        best.copy_into_modules()
-    raise TrainingDivergedError(
-        f"Training diverged: {complaint}, before step {step + 1}. Lower the learning rate (a third of it, say), raise "
-        'batch_size, or set precision="float32"; check X for extreme values.'
-    )
 
 
 def resolve_device(device):

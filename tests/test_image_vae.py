@@ -119,6 +119,7 @@ def test_fit_resample_keeps_format_and_originals(X):
     generator = quick()
     X_all, y_all = generator.fit_resample(X, y)
     mask = generator.synthetic_mask_
+    assert generator.n_features_in_ == np.prod(X[0].shape)
     assert type(X_all) is type(X) and X_all[-1].dtype == X[0].dtype and X_all[-1].shape == X[0].shape
     assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(X, X_all, strict=False))
     assert (y_all[~mask] == y).all() and len(set(np.bincount(y_all))) == 1
@@ -145,13 +146,13 @@ def test_choices(params, tmp_path):
 
 
 def test_same_seed_same_images_and_global_state_untouched():
-    np.random.seed(3)
+    np.random.seed(3)  # noqa: NPY002 - the global stream is what is tested
     torch.manual_seed(3)
-    before = np.random.get_state()[1].copy(), torch.get_rng_state(), torch.get_num_threads()
+    before = np.random.get_state()[1].copy(), torch.get_rng_state(), torch.get_num_threads()  # noqa: NPY002
     drawn = [quick().fit(WIDE, LABELS[few()]).sample(20) for _ in range(2)]
     np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
     np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
-    assert (np.random.get_state()[1] == before[0]).all() and (torch.get_rng_state() == before[1]).all()
+    assert (np.random.get_state()[1] == before[0]).all() and (torch.get_rng_state() == before[1]).all()  # noqa: NPY002
     assert torch.get_num_threads() == before[2]
     other = quick(random_state=1).fit(WIDE, LABELS[few()]).sample(20)[0]
     assert (other != drawn[0][0]).any()

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from augment_gen.training import ClassSampler, Phase, Plan, WeightAverage, resolve_autocast, resolve_device, train
+from augment_gen.errors import TrainingDivergedError
+from augment_gen.training import ClassSampler, Monitor, Phase, Plan, WeightAverage, resolve_autocast, resolve_device, train
 
 CPU = torch.device("cpu")
 
@@ -68,3 +69,43 @@ def test_device_and_precision():
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     assert resolve_autocast("bfloat16", CPU, False) and not resolve_autocast("float32", CPU, True)
     assert not resolve_autocast("auto", CPU, worthwhile=False)
+
+
+def test_thread_limit_ends_with_training_even_where_it_fails():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = []
+        model = nn.Linear(1, 1)
+
+        def loss(rows, condition, progress, generator):
+            seen.append(torch.get_num_threads())
+            return {"loss": model(rows["x"]).sum() * float("nan")}
+
+        plan = Plan(n_steps=3, batch_size=4, device=CPU, max_threads=1)
+        index = torch.zeros(8, dtype=torch.int64)
+        with pytest.raises(TrainingDivergedError, match="loss became NaN"):
+            train([Phase((model,), loss, 0.1)], {"x": torch.ones(8, 1)}, index, plan, n_classes=1, generator=torch.Generator())
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_best_weights_are_kept_not_the_last():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 1.0)
+    scores = iter([3.0, 1.0, 2.0, 2.0, 2.0])
+    weights = []
+
+    def score():
+        weights.append(model.weight.item())
+        return next(scores)
+
+    loss = lambda rows, condition, progress, generator: {"loss": model(rows["x"]).mean()}
+    plan = Plan(n_steps=100, batch_size=4, device=CPU)
+    index = torch.zeros(8, dtype=torch.int64)
+    history = train(
+        [Phase((model,), loss, 0.1)], {"x": torch.ones(8, 1)}, index, plan, n_classes=1, generator=torch.Generator(),
+        monitor=Monitor(score, every=10, patience=2),
+    )  # fmt: skip
+    assert model.weight.item() == weights[1] != weights[2] and history["step"].iloc[-1] == 30

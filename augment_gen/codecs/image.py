@@ -100,7 +100,7 @@ class ImageCodec(Codec):
         return {"images": self._scaled(images)}
 
     def inputs(self, rows, generator):
-        """"images": float32 (batch, C, H, W) in [0, 1], laid out as convolutions on this device like it."""
+        """Dict of "images": float32 (batch, C, H, W) in [0, 1], laid out as convolutions on this device like it."""
         images = rows["images"]
         images = images.float().div_(255) if images.dtype == torch.uint8 else images
         return {"images": images.contiguous(memory_format=torch.channels_last)}
@@ -206,7 +206,7 @@ def _check_dtype(dtype):
 
 
 def _layout(shape):
-    """"nhw", "nhwc" or "nchw"; raises where `shape` is no set of images of a size that can be learned."""
+    """Which axes are which: "nhw", "nhwc" or "nchw". Raises where `shape` is no set of images of a size that can be learned."""
     if len(shape) == 4:
         layout = next((name for name, axis in (("nhwc", 3), ("nchw", 1)) if shape[axis] in CHANNELS), None)
         if layout is None:

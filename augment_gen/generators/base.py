@@ -206,6 +206,7 @@ class BaseGenerator(BaseOverSampler):
             raise InvalidDataError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         if isinstance(X, torch.Tensor):
             validate_data(self, X, skip_check_array=True)
+            self.n_features_in_ = int(np.prod(X.shape[1:]))
             if X.ndim < 2 or 0 in X.shape:
                 raise InvalidDataError(f"X must have rows and features; got a tensor of shape {tuple(X.shape)}.")
         elif isinstance(X, pd.DataFrame):

@@ -27,9 +27,66 @@ MIN_ADVERSARIAL = {"table": 20, "image": 50}  # rows of a class from which it ta
 class ConditionalGAN(BaseGenerator):
     """Class-conditional generative adversarial network that draws new rows or images of the class you ask for.
 
-    Starts from an autoencoder of all classes and polishes its decoder against a projection discriminator (Goodfellow et
-    al. 2014; Miyato and Koyama 2018), keeping the weights whose rows are closest to the real ones. Classes too small for
-    a discriminator, which would learn them by heart, borrow the shared decoder.
+    Starts from a class-conditional autoencoder and polishes its decoder against a projection discriminator (Goodfellow et
+    al. 2014; Miyato and Koyama 2018), keeping the weights whose rows are closest to the real ones, averaged over classes.
+    So no class is lost from the start, and a few hundred adversarial steps suffice. Classes too small for a discriminator,
+    which would learn them by heart, borrow the shared decoder.
+
+    Parameters
+    ----------
+    sampling_strategy : str, float, dict or callable, default="auto"
+        For `fit_resample`, as in imbalanced-learn: "auto" brings every class up to the largest.
+    latent_dim, width : "auto" or int
+        Of the autoencoder, as in `ConditionalVAE`.
+    max_steps : "auto" or int
+        Optimiser steps of each of the two stages.
+    max_epochs : int, optional
+        Passes over the data in each stage; where both are given the fewer steps count.
+    batch_size : "auto" or int
+    generator_learning_rate, discriminator_learning_rate : "auto" or float
+        Peak rates of one-cycle schedules of AdamW in the adversarial stage (two time scales, Heusel et al. 2017).
+    class_tempering : float, default=0.5
+        In training a class of n rows is drawn with probability proportional to ``n ** class_tempering``.
+    min_adversarial_size : "auto" or int
+        Rows from which a class takes part in the adversarial stage: 20 for tables, 50 for images.
+    numeric : {"auto", "gaussian", "bins"}
+        Tables: how the continuous part of numeric columns is predicted; "auto" takes bins from 20,000 rows.
+    novelty_filter : bool, default=True
+        Thin rows that lie closer to a training row than training rows lie to each other.
+    min_class_size : int, default=2
+        Smaller classes are refused in `fit`.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA, else MPS, else the CPU.
+    precision : {"auto", "float32", "bfloat16"}
+        "auto" uses bfloat16 for convolutions where the processor has it.
+    verbose : int, default=0
+        1 shows a progress bar.
+    random_state : None, int or RandomState
+        An int makes two fits on one machine, and all that is drawn from them, identical.
+
+    Attributes
+    ----------
+    classes_, latent_report_, synthetic_mask_, sampling_strategy_, n_features_in_, feature_names_in_
+        As in `ConditionalVAE`; the report also says in "adversarial" which classes took part in the adversarial stage.
+    history_ : DataFrame
+        Curves of both stages, named in the column "stage": those of the autoencoder; and generator, discriminator,
+        real_score, fake_score and stop_score (lower is better) of the adversarial stage.
+
+    References
+    ----------
+    Goodfellow et al. (2014), "Generative adversarial nets"; Miyato and Koyama (2018), "cGANs with projection
+    discriminator"; Miyato et al. (2018), "Spectral normalization"; Mescheder et al. (2018), "Which training methods for
+    GANs do actually converge?" (R1); Jang et al. (2017), "Categorical reparameterization with Gumbel-softmax".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from augment_gen import ConditionalGAN
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> gen = ConditionalGAN(max_steps=20, random_state=0).fit(X, y)
+    >>> X_new, y_new = gen.sample(5, y=0)
+    >>> X_new.shape, y_new.tolist()
+    ((5, 30), [0, 0, 0, 0, 0])
     """
 
     _parameter_constraints: dict = {
@@ -96,6 +153,7 @@ class ConditionalGAN(BaseGenerator):
         plan = Plan(
             settings.n_steps, settings.batch_size, device, self.class_tempering, settings.ema_decay,
             autocast=resolve_autocast(self.precision, device, recipe.worth_autocast), verbose=self.verbose,
+            max_threads=recipe.max_threads,
             description=f"{type(self).__name__}, autoencoder",
         )  # fmt: skip
         density = LatentDensity("auto", recipe.density_rule)

@@ -219,6 +219,7 @@ class ConditionalVAE(BaseGenerator):
         plan = Plan(
             settings.n_steps, settings.batch_size, device, self.class_tempering, settings.ema_decay,
             autocast=resolve_autocast(self.precision, device, recipe.worth_autocast), verbose=self.verbose,
+            max_threads=recipe.max_threads,
             description=type(self).__name__,
         )  # fmt: skip
         density = LatentDensity(self.latent_density, recipe.density_rule)

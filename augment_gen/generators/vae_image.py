@@ -68,6 +68,7 @@ class ImageVAERecipe:
     """
 
     worth_autocast = True
+    max_threads = None
 
     def __init__(self, codec, class_counts):
         self.codec, self.class_counts = codec, class_counts

@@ -29,12 +29,27 @@ class TableSettings:
 
     @classmethod
     def for_size(cls, n_rows, n_columns):
+        """Measured on nine tables of 214 to 32,561 rows: see benchmarks/RESULTS.md."""
         latent_dim = 8 if n_columns < 8 else 16 if n_columns < 20 else 24
         if n_rows >= LARGE_TABLE:
-            return cls(latent_dim if n_columns < 8 else 24, 256 if n_columns < 8 else 512, 3, 0.3, 1240, 1024, 2e-3, 1e-5, 0.99, 0.0)
-        if n_rows < 2000:
-            return cls(latent_dim, 128, 2, 0.5, 700 if n_columns < 15 else 450, 256, 4e-3, 1e-2, 0.0, 0.1)
-        return cls(latent_dim, 128, 2, 0.5, 1000, 256, 4e-3, 1e-4, 0.0, 0.0)
+            narrow = n_columns < 8
+            return cls(
+                latent_dim=8 if narrow else 24, width=256 if narrow else 512, n_layers=3, beta=0.3, n_steps=1240,
+                batch_size=1024, learning_rate=2e-3, weight_decay=1e-5, ema_decay=0.99, input_noise=0.0,
+            )  # fmt: skip
+        small = n_rows < 2000
+        return cls(
+            latent_dim=latent_dim,
+            width=128,
+            n_layers=2,
+            beta=0.5,
+            n_steps=1000 if not small else 700 if n_columns < 15 else 450,
+            batch_size=256,
+            learning_rate=4e-3,
+            weight_decay=1e-2 if small else 1e-4,
+            ema_decay=0.0,
+            input_noise=0.1 if small else 0.0,  # memorisation: copies fall from .47 to .06 of the rows
+        )
 
 
 class TableVAERecipe:
@@ -48,12 +63,12 @@ class TableVAERecipe:
     """
 
     worth_autocast = False
-    rows_for_density = 1  # passes over the rows that the latent densities are fitted to
 
     def __init__(self, codec, class_counts):
         self.codec, self.layout, self.class_counts = codec, codec.layout_, class_counts
         self.settings = TableSettings.for_size(int(class_counts.sum()), len(codec.columns_))
         self.density_rule = DensityRule()
+        self.max_threads = 1 if self.settings.width <= 128 else None
 
     def network(self, settings, generator):
         """A `TableVAE` with initial weights."""

@@ -105,7 +105,7 @@ class ImageDiscriminator(nn.Module):
             hidden = block(hidden)
         spread = hidden.float().std(0, correction=0).mean().to(hidden.dtype)
         hidden = torch.cat([hidden, spread.expand(len(hidden), 1, *hidden.shape[2:])], dim=1)
-        hidden = F.leaky_relu(self.last(F.leaky_relu(hidden, 0.2)), 0.2).float().mean((2, 3))
+        hidden = activate(self.last(activate(hidden))).float().mean((2, 3)) * POOL
         return self.score(hidden).squeeze(1).float() + (self.classes(condition) * hidden).sum(1)
 
 
@@ -120,5 +120,13 @@ class Halving(nn.Module):
         self.skip = SpectralConv2d(n_in, n_out, 1)
 
     def forward(self, hidden):
-        changed = self.halve(F.leaky_relu(hidden, 0.2) if self.activate else hidden)
-        return self.refine(F.leaky_relu(changed, 0.2)) + self.skip(F.avg_pool2d(hidden, 2))
+        changed = self.halve(activate(hidden) if self.activate else hidden)
+        return self.refine(activate(changed)) + self.skip(F.avg_pool2d(hidden, 2))
+
+
+GAIN = 1.4
+POOL = 1.0
+
+
+def activate(hidden):
+    return F.leaky_relu(hidden, 0.2) * GAIN

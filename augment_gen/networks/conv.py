@@ -18,7 +18,7 @@ VARIANCE_FLOOR = 1e-4  # of a pixel: a hundredth of the range, so that flat imag
 
 
 def image_norm(kind, channels, affine=True):
-    """ "batch" or "group" normalisation. Batch norm is about twice as fast on CPUs; group norm sees one image only."""
+    """A layer of batch or group normalisation. Batch norm is about twice as fast on CPUs; group norm sees one image only."""
     if kind == "batch":
         return nn.BatchNorm2d(channels, affine=affine)
     return nn.GroupNorm(math.gcd(8, channels), channels, affine=affine)
@@ -203,7 +203,7 @@ class ConvVAE(nn.Module):
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, z, condition):
-        """ "images": the mean of every pixel, float32 (batch, C, H, W) in (0, 1)."""
+        """Dict of "images": the mean of every pixel, float32 (batch, C, H, W) in (0, 1)."""
         return {"images": torch.sigmoid(self.decoder(z, condition).float())}
 
     def negative_log_likelihood(self, outputs, inputs):
@@ -221,7 +221,7 @@ class ConvVAE(nn.Module):
         return {}
 
     def realise(self, outputs, noise, temperature):
-        """ "images" as `decode` gave them, in float16: a tenth of a grey level of 8 bits, in half the memory."""
+        """Dict of "images" as `decode` gave them, in float16: a tenth of a grey level of 8 bits, in half the memory."""
         return {"images": outputs["images"].half()}
 
 
