@@ -86,7 +86,8 @@ def test_divergence_restarts_once_with_halved_rates_and_then_fails_with_a_remedy
         return original(modules, loss, learning_rate, **options)
 
     monkeypatch.setattr(gan_table, "Phase", recording)
-    with pytest.warns(TrainingWarning, match="halved rates"), pytest.raises(TrainingDivergedError, match="Lower the learning rate"):
+    restarted = pytest.warns(TrainingWarning, match="halved rates")
+    with restarted, pytest.raises(TrainingDivergedError, match="Lower the learning rate"):
         small(max_steps=60, generator_learning_rate=1e30).fit(*wine)
     assert rates[1] == 1e30 and rates[3] == 5e29 and rates[2] == rates[0] / 2
 

@@ -43,7 +43,8 @@ def test_small_classes_borrow_their_spread_from_the_others():
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "expected"), [(2, "jitter"), (4, "jitter"), (5, "gaussian"), (39, "gaussian"), (40, "mixture"), (500, "interpolation")]
+    ("n_rows", "expected"),
+    [(2, "jitter"), (4, "jitter"), (5, "gaussian"), (39, "gaussian"), (40, "mixture"), (500, "interpolation")],
 )
 def test_the_rule_follows_class_size(n_rows, expected):
     assert DensityRule().choose(n_rows) == expected

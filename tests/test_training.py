@@ -66,7 +66,8 @@ def test_averaged_weights_lag_behind_and_end_up_in_the_module():
 
 def test_device_and_precision():
     assert resolve_device("cpu") == CPU
-    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert resolve_device("auto").type == best
     assert resolve_autocast("bfloat16", CPU, False) and not resolve_autocast("float32", CPU, True)
     assert not resolve_autocast("auto", CPU, worthwhile=False)
 

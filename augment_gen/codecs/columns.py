@@ -285,12 +285,8 @@ def _cast(values, missing, dtype):
         return pd.DatetimeIndex(ticks.view(f"M8[{dtype.unit}]")).tz_localize("UTC").tz_convert(dtype.tz).array
     if isinstance(dtype, np.dtype) and dtype.kind in "iub":
         return values.astype(dtype)
-    if isinstance(dtype, np.dtype) and dtype != object:
+    if isinstance(dtype, np.dtype):  # floats, and objects that hold numbers
         out = values.astype(dtype)
-        out[missing] = np.nan
-        return out
-    if dtype == object:
-        out = values.astype(object)
         out[missing] = np.nan
         return out
     if isinstance(dtype, pd.SparseDtype):

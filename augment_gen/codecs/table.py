@@ -185,8 +185,8 @@ class TableCodec(Codec):
         except TypeError as error:
             kinds = sorted({type(cell).__name__ for cell in series if not pd.api.types.is_hashable(cell)})
             raise InvalidTypeError(
-                f"Column {name!r} holds {', '.join(kinds) or 'values'} that cannot be categories ({error}). Each cell must be a "
-                "string or a number: expand nested values into columns of their own, or drop the column."
+                f"Column {name!r} holds {', '.join(kinds) or 'values'} that cannot be categories ({error}). Each cell must be "
+                "a string or a number: expand nested values into columns of their own, or drop the column."
             ) from error
         if column.has_other and len(series) >= 50 and len(column.levels) > 0.9 * len(series):
             warnings.warn(
@@ -216,8 +216,8 @@ class TableCodec(Codec):
             "layout": self.layout_.to_dict(),
         }
         if self.container_ == "DataFrame":
-            levels = list(self.columns_type_.names)
-            state |= {"names_dtype": dtype_to_json(self.columns_type_.dtype), "names_names": [scalar_to_json(n) for n in levels]}
+            state["names_dtype"] = dtype_to_json(self.columns_type_.dtype)
+            state["names_names"] = [scalar_to_json(name) for name in self.columns_type_.names]
         else:
             state["dtype"] = self.dtype_ if self.container_ == "Tensor" else dtype_to_json(self.dtype_)
         return state
@@ -262,7 +262,7 @@ def _is_number_like(series):
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
         return False
-    if isinstance(dtype, np.dtype) and dtype == object:
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         inferred = pd.api.types.infer_dtype(series, skipna=True)
         return inferred in ("integer", "floating", "mixed-integer-float", "decimal") and len(series) > 0
     return pd.api.types.is_numeric_dtype(dtype) or dtype.kind in "mM"

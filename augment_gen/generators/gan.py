@@ -172,7 +172,8 @@ class ConditionalGAN(BaseGenerator):
         try:
             return adversary.train(settings, plan, rng)
         except TrainingDivergedError as error:
-            warnings.warn(f"{error} Starting again from the best weights so far, with halved rates.", TrainingWarning, stacklevel=6)
+            again = "Starting again from the best weights so far, with halved rates."
+            warnings.warn(f"{error} {again}", TrainingWarning, stacklevel=6)
             slower = replace(
                 settings,
                 generator_learning_rate=settings.generator_learning_rate / 2,

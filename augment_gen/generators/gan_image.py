@@ -40,6 +40,9 @@ class AdversarialImageSettings:
     train_norm: bool = False
     augment: object = None
     noise: float = 0.0
+    adv: float = 1.0
+    pixel: float = 1.0
+    feature: float = 0.0
     diff_augment: object = DiffAugmentation(translate=0.125, cutout=0.5)
 
 
@@ -91,6 +94,10 @@ class ImageAdversary:
             everything = {k: v.to(plan.device) for k, v in self.all_rows.items()}
             everyclass = self.all_index.to(plan.device)
 
+        def judge_trunk(x):
+            j = network.judge
+            return j.trunk(j.grid.pad(2 * x - 1))
+
         def draw(condition, generator):
             number = torch.randint(latents.shape[1], condition.shape, generator=generator, device=condition.device)
             z = latents[condition, number]
@@ -122,14 +129,16 @@ class ImageAdversary:
             fake = draw(asked, generator)
             adversarial = -discriminator(diff(fake[:n], generator), condition).mean()
             label = F.cross_entropy(network.judge(fake).float(), asked)
-            loss = adversarial + settings.label_weight * label
+            loss = settings.adv * adversarial + settings.label_weight * label
             curves = {"generator": adversarial, "label": label}
             if posterior is not None:
                 index = sampler.draw(n // 2, generator)
                 x = self.codec.inputs({k: v[index] for k, v in everything.items()}, generator)["images"]
                 z = posterior[0][index] + posterior[1][index] * torch.randn(posterior[0][index].shape, generator=generator, device=index.device)
                 back = network.decode(z, everyclass[index])["images"]
-                anchor = (back - x).square().mean() * 10
+                anchor = settings.pixel * (back - x).square().mean() * 10
+                if settings.feature:
+                    anchor = anchor + settings.feature * (judge_trunk(back) - judge_trunk(x)).float().square().mean()
                 loss = loss + settings.anchor_weight * anchor
                 curves["anchor"] = anchor
             return {"loss": loss, **curves}

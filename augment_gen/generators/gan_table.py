@@ -76,7 +76,8 @@ class TableAdversary:
     def __init__(self, decoder, rows, class_index, min_size):
         self.decoder, self.codec, self.network = decoder, decoder.codec, decoder.network
         counts = np.bincount(class_index)
-        self.trained = np.flatnonzero(counts >= min_size)
+        varies = len(decoder.codec.layout_.blocks) > 0
+        self.trained = np.flatnonzero((counts >= min_size) & varies)
         keep = torch.from_numpy(np.flatnonzero(np.isin(class_index, self.trained)))
         self.rows = {name: tensor[keep] for name, tensor in rows.items()}
         self.class_index, self.n_classes = torch.from_numpy(class_index)[keep], len(counts)

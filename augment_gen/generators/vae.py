@@ -81,10 +81,12 @@ class ConditionalVAE(BaseGenerator):
     ----------
     classes_ : ndarray (n_classes,)
     history_ : DataFrame
-        Curves of the training: step, loss, reconstruction and kl (nats per row), learning_rate.
+        Curves of the training: step, loss (for images in nats per pixel value), reconstruction and kl (nats per row), label
+        (images: the classifier's cross-entropy, in nats, once it counts), learning_rate.
     latent_report_ : DataFrame
         Per class: label, n_real, density, n_components; and with the novelty filter near_share (of unfiltered rows, how
-        many lie as near to a training row as the nearest 5 % of training rows do to each other) and rejected_share.
+        many lie as near to a training row as the nearest 5 % of training rows do to each other) and rejected_share;
+        for images also label_rejected_share, of drawn images that a classifier of the real ones took for another class.
     synthetic_mask_ : bool ndarray
         After `fit_resample`: which rows are synthetic.
     sampling_strategy_ : dict {label: int}
@@ -96,7 +98,8 @@ class ConditionalVAE(BaseGenerator):
     ----------
     Kingma and Welling (2014), "Auto-encoding variational Bayes"; Sohn, Lee and Yan (2015), "Learning structured output
     representation using deep conditional generative models"; Ghosh et al. (2020), "From variational to deterministic
-    autoencoders" (densities fitted after training).
+    autoencoders" (densities fitted after training). Images: Rybkin, Daniilidis and Levine (2021), "Simple and effective VAE
+    training with calibrated decoders"; Perez et al. (2018), "FiLM: visual reasoning with a general conditioning layer".
 
     Examples
     --------
@@ -206,7 +209,8 @@ class ConditionalVAE(BaseGenerator):
         z = torch.as_tensor(np.asarray(z), dtype=torch.float32)
         if z.shape != (len(class_index), self.decoder_.density.dim):
             raise InvalidRequestError(
-                f"z must have shape ({len(class_index)}, {self.decoder_.density.dim}): a latent for each label in y; got {tuple(z.shape)}."
+                f"z must have shape ({len(class_index)}, {self.decoder_.density.dim}), a latent for each label in y; "
+                f"got {tuple(z.shape)}."
             )
         rng = self._stream if random_state is None else numpy_generator(random_state)
         return self.codec_.decode(self.decoder_.decode(z, class_index, rng, temperature), class_index, rng)

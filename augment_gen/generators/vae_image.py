@@ -12,6 +12,7 @@ from augment_gen.latent import DensityRule
 from augment_gen.networks.augmentation import Augmentation
 from augment_gen.networks.conv import ConvVAE, recalibrate
 from augment_gen.networks.initialise import build
+from augment_gen.seeding import torch_generator
 from augment_gen.training import ClassSampler, Phase, train
 
 WARM_UP = 0.2  # share of the steps over which beta rises to its full weight
@@ -39,7 +40,12 @@ class ImageSettings:
 
     @classmethod
     def for_size(cls, n_images, channels, side):
-        # the likelihood grows with the number of pixels, what a few images can teach does not
+        """Defaults for `n_images` of a mean side of `side` pixels, measured on 700 to 4,700 images of 8 to 64 pixels.
+
+        With 32 latents instead of 16, 1,300 digits followed their labels less often and missed the classes by more, while
+        4,700 x-rays were met more closely; less beta suits more images, too, and small ones, whose likelihood adds up over
+        fewer pixels and would be drowned out.
+        """
         beta = min(1.0, (side / 28) ** 2) * float(np.clip(4 * (1500 / n_images) ** 0.5, 1, 4))
         gentle = min(1.0, side / 28)  # turning and moving a small image mostly blurs it
         return cls(
@@ -148,7 +154,7 @@ class ImageVAERecipe:
     def _recalibrate(self, module, loss, rows, class_index, plan, generator):
         """Run `loss`, as at the end of the training, on fresh batches to gather the statistics of `module`."""
         sampler = ClassSampler(class_index, len(self.class_counts), plan.class_tempering, torch.device("cpu"))
-        draws = torch.Generator().manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=plan.device)))
+        draws = torch_generator(int(torch.randint(2**31, (1,), generator=generator, device=plan.device)))
 
         def run_batch():
             index = sampler.draw(plan.batch_size, draws)
