@@ -7,8 +7,9 @@ demo: .venv/installed
 	$(BIN)/python examples/rebalance_table.py
 	$(BIN)/python examples/rebalance_images.py
 
+# one thread: the tests' networks are small, and threads that share busy cores wait for each other
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/installed
 	$(BIN)/ruff check .

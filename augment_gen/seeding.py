@@ -12,7 +12,6 @@ from sklearn.utils import check_random_state
 
 from augment_gen.errors import InvalidRequestError
 
-BLOCK_ROWS = 4096  # rows that share one stream of noise; fixed, so that no batch size can change what is drawn
 
 
 def numpy_generator(random_state):
@@ -48,13 +47,13 @@ def torch_generator(seed, device="cpu"):
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def blocks(n_rows, seed, stage):
-    """Cut `n_rows` into blocks of ``BLOCK_ROWS`` and give each its own generator.
+def blocks(n_rows, seed, stage, block_rows):
+    """Cut `n_rows` into blocks and give each its own generator, so that memory is bounded and no batch size matters.
 
     Yields ``(slice, numpy.random.Generator)``. The stream of a block depends on `seed`, `stage` and its number only.
     """
-    for number, start in enumerate(range(0, n_rows, BLOCK_ROWS)):
-        yield slice(start, min(start + BLOCK_ROWS, n_rows)), np.random.default_rng([seed, stage, number])
+    for number, start in enumerate(range(0, n_rows, block_rows)):
+        yield slice(start, min(start + block_rows, n_rows)), np.random.default_rng([seed, stage, number])
 
 
 def stage_generator(seed, stage):

@@ -147,13 +147,13 @@ def test_choices(params, tmp_path):
 
 
 def test_same_seed_same_images_and_global_state_untouched():
-    np.random.seed(3)  # noqa: NPY002 - the global stream is what is tested
+    np.random.seed(3)
     torch.manual_seed(3)
-    before = np.random.get_state()[1].copy(), torch.get_rng_state(), torch.get_num_threads()  # noqa: NPY002
+    before = np.random.get_state()[1].copy(), torch.get_rng_state(), torch.get_num_threads()
     drawn = [quick().fit(WIDE, LABELS[few()]).sample(20) for _ in range(2)]
     np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
     np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
-    assert (np.random.get_state()[1] == before[0]).all() and (torch.get_rng_state() == before[1]).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == before[0]).all() and (torch.get_rng_state() == before[1]).all()
     assert torch.get_num_threads() == before[2]
     other = quick(random_state=1).fit(WIDE, LABELS[few()]).sample(20)[0]
     assert (other != drawn[0][0]).any()

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
-from augment_gen import ConditionalVAE, seeding
+from augment_gen import ConditionalVAE
 from augment_gen.errors import ClassTooSmallError, InvalidDataError, InvalidRequestError, SmallClassWarning, UnknownLabelError
 from augment_gen.generators import GENERATORS
 
@@ -95,7 +95,7 @@ def test_how_rows_are_batched_does_not_change_them(fitted_mixed, monkeypatch):
 
 
 def test_requests_longer_than_a_block_join_up(fitted_mixed, monkeypatch):
-    monkeypatch.setattr(seeding, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(fitted_mixed.codec_, "block_rows", 64, raising=False)
     asked = np.array(["benign", "malignant"] * 100)
     X_new, y_new = fitted_mixed.sample(y=asked, random_state=0)
     assert len(X_new) == 200 and y_new.tolist() == asked.tolist()

@@ -12,6 +12,7 @@ class Codec(ABC):
     """
 
     modality: str
+    block_rows = 4096  # rows that are drawn at a time and share a stream of noise; the same for a fitted codec's whole life
 
     @classmethod
     @abstractmethod

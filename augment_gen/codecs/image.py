@@ -17,6 +17,7 @@ from augment_gen.errors import InvalidDataError, InvalidTypeError
 SIDES = (8, 256)  # smallest and largest height or width, in pixels
 CHANNELS = (1, 2, 3, 4)  # grey, grey and alpha, RGB, RGBA
 VECTOR_SIDE = 16  # images are averaged down to at most this side where copies are looked for
+BLOCK_VALUES = 2**24  # pixel values drawn at a time
 PIECE = 256  # images worked on at a time where copies are made, which bounds the memory that takes
 PLANES = {"nhw": "(n, height, width)", "nhwc": "(n, height, width, channels)", "nchw": "(n, channels, height, width)"}
 
@@ -79,6 +80,12 @@ class ImageCodec(Codec):
     """
 
     modality = "image"
+
+    @property
+    def block_rows(self):
+        """As many images as make 64 MB of float32, and at most 4,096."""
+        channels, height, width = self.format_.size
+        return max(16, min(Codec.block_rows, BLOCK_VALUES // (channels * height * width)))
 
     @classmethod
     def accepts(cls, X):

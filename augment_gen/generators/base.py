@@ -291,7 +291,7 @@ class BaseGenerator(BaseOverSampler):
 
     def _draw_stage(self, wanted, seed, stage, temperature):
         parts = []
-        for rows, rng in blocks(max(1, len(wanted)), seed, stage):
+        for rows, rng in blocks(max(1, len(wanted)), seed, stage, self.codec_.block_rows):
             outputs = self.decoder_.draw(wanted[rows], rng, temperature)
             parts.append(self.codec_.decode(outputs, wanted[rows], rng))
         return self.codec_.join(parts)

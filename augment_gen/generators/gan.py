@@ -11,16 +11,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
 from augment_gen.generators.base import BaseGenerator
+from augment_gen.generators.gan_image import ImageAdversary
 from augment_gen.generators.gan_table import TableAdversary
 from augment_gen.generators.settings import with_given
 from augment_gen.generators.vae import fit_autoencoder
+from augment_gen.generators.vae_image import ImageVAERecipe
 from augment_gen.generators.vae_table import TableVAERecipe
 from augment_gen.latent import LatentDensity
 from augment_gen.training import Plan, resolve_autocast, resolve_device
 
 AUTO = StrOptions({"auto"})
-ADVERSARIES = {"table": TableAdversary}
-RECIPES = {"table": TableVAERecipe}
+ADVERSARIES = {"table": TableAdversary, "image": ImageAdversary}
+RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
 MIN_ADVERSARIAL = {"table": 20, "image": 50}  # rows of a class from which it takes part in adversarial training
 
 
@@ -101,6 +103,8 @@ class ConditionalGAN(BaseGenerator):
         "class_tempering": [Interval(Real, 0, 1, closed="both")],
         "min_adversarial_size": [AUTO, Interval(Integral, 1, None, closed="left")],
         "numeric": [StrOptions({"auto", "gaussian", "bins"})],
+        "augment": [StrOptions({"auto", "none"}), dict, None],
+        "diff_augment": [StrOptions({"auto", "none"}), dict, None],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
     }
@@ -119,6 +123,8 @@ class ConditionalGAN(BaseGenerator):
         class_tempering=0.5,
         min_adversarial_size="auto",
         numeric="auto",
+        augment="auto",
+        diff_augment="auto",
         novelty_filter=True,
         min_class_size=2,
         device="auto",
@@ -137,6 +143,8 @@ class ConditionalGAN(BaseGenerator):
         self.class_tempering = class_tempering
         self.min_adversarial_size = min_adversarial_size
         self.numeric = numeric
+        self.augment = augment
+        self.diff_augment = diff_augment
         self.novelty_filter = novelty_filter
         self.min_class_size = min_class_size
         self.device = device
