@@ -46,7 +46,7 @@ class AdversarialSettings:
     def for_size(cls, n_rows):
         large = n_rows >= LARGE_TABLE
         return cls(
-            n_steps=400 if large else 300,
+            n_steps=400 if large else 150,
             batch_size=512 if large else 256,
             generator_learning_rate=2e-4,
             discriminator_learning_rate=8e-4,
@@ -92,7 +92,7 @@ class TableAdversary:
         }  # fmt: skip
         discriminator = build(TableDiscriminator, architecture, torch_generator(draw_seed(rng))).to(plan.device)
         latents = self._latents(rng).to(plan.device)
-        steps = itertools.count()
+        steps, shared = itertools.count(), {}
 
         def draw(condition, generator):
             number = torch.randint(latents.shape[1], condition.shape, generator=generator, device=condition.device)
@@ -100,11 +100,12 @@ class TableAdversary:
             return relaxed_rows(head, outputs, settings.gumbel_temperature, generator)
 
         def discriminate(rows, condition, progress, generator):
-            real = real_rows(head, self.codec.inputs(rows, generator))
+            real = shared["real"] = real_rows(head, self.codec.inputs(rows, generator))
             with torch.no_grad():
                 fake = draw(condition, generator)
             lazy = next(steps) % R1_EVERY == 0
-            said_real, said_fake = discriminator(real.requires_grad_(lazy), condition), discriminator(fake, condition)
+            both = torch.cat([real.requires_grad_(lazy), fake])
+            said_real, said_fake = discriminator(both, condition.repeat(2), n_groups=2).chunk(2)
             loss = F.relu(1 - said_real).mean() + F.relu(1 + said_fake).mean()
             if lazy:
                 loss = loss + R1_EVERY * settings.r1_weight * gradient_penalty(said_real, real)
@@ -113,8 +114,7 @@ class TableAdversary:
         def generate(rows, condition, progress, generator):
             fake = draw(condition, generator)
             adversarial = -discriminator(fake, condition).mean()
-            real = real_rows(head, self.codec.inputs(rows, generator))
-            moments = class_moment_distance(real, fake, condition, self.n_classes)
+            moments = class_moment_distance(shared["real"].detach(), fake, condition, self.n_classes)
             loss = adversarial + settings.moment_weight * moments
             return {"loss": loss, "generator": adversarial, "moments": moments}
 

@@ -65,9 +65,10 @@ class TableDiscriminator(nn.Module):
         self.classes = nn.Embedding(n_classes, width)
         self.classes.embedding_scale = 0.05
 
-    def forward(self, rows, condition):
-        """(batch,): higher means more likely real. Each half of the batch (real, fake) is compared with itself only."""
+    def forward(self, rows, condition, n_groups=1):
+        """(batch,): higher means more likely real. Rows are compared within each of `n_groups` equal parts of the batch."""
         hidden = F.leaky_relu(self.first(rows), 0.2)
-        spread = hidden.std(0, correction=0).mean().expand(len(rows), 1)
+        spread = hidden.unflatten(0, (n_groups, -1)).std(1, correction=0).mean(1)
+        spread = spread.repeat_interleave(len(rows) // n_groups)[:, None]
         hidden = F.leaky_relu(self.second(torch.cat([hidden, spread], dim=1)), 0.2)
         return self.score(hidden).squeeze(1) + (self.classes(condition) * hidden).sum(1)
