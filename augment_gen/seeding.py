@@ -13,7 +13,6 @@ from sklearn.utils import check_random_state
 from augment_gen.errors import InvalidRequestError
 
 
-
 def numpy_generator(random_state):
     """A generator from None (fresh entropy), an int, a ``RandomState`` or a ``Generator`` (itself).
 

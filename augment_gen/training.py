@@ -6,7 +6,6 @@ trained modules holding their averaged weights, and the curves. A VAE is one pha
 
 import math
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -15,7 +14,9 @@ from torch import nn
 from torch.optim.adamw import adamw
 from tqdm.auto import tqdm
 
-from augment_gen.errors import InvalidParameterError, TrainingDivergedError
+from augment_gen.devices import at_most_threads
+from augment_gen.errors import TrainingDivergedError
+from augment_gen.weights import BestWeights, WeightAverage
 
 LOG_EVERY = 25  # steps between two points of the curves; the only moments when the device is waited for
 
@@ -190,19 +191,6 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     return pd.DataFrame(history)
 
 
-@contextmanager
-def at_most_threads(limit):
-    """Inside the with-block torch uses at most `limit` threads of the CPU (None: as many as before), behind it as before."""
-    before = torch.get_num_threads()
-    if limit is not None and limit < before:
-        torch.set_num_threads(limit)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
-
-
 def _update(phase, optimiser, batch, condition, step, plan, generator):
     """One step of one phase; returns its curves, still on the device."""
     with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
@@ -235,67 +223,6 @@ def _check_health(history, best):
         f"Training diverged: {complaint}, before step {entry['step']}. Lower the learning rate (a third of it, say), raise "
         'batch_size, or set precision="float32"; check X for extreme values.'
     )
-
-
-class WeightAverage:
-    """Exponential moving average of the weights of several modules, with a bias-corrected start."""
-
-    def __init__(self, modules, decay):
-        self.decay, self.n_updates = decay, 0
-        self.live = [p for module in modules for p in module.parameters()] if decay else []
-        self.average = [p.detach().clone() for p in self.live]
-
-    @contextmanager
-    def in_place(self):
-        """The modules hold the averaged weights inside the with-block, and the live ones again behind it."""
-        live = [p.detach().clone() for p in self.live]
-        self.copy_into_modules()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for parameter, value in zip(self.live, live, strict=True):
-                    parameter.copy_(value)
-
-    @torch.no_grad()
-    def update(self):
-        if self.live:
-            self.n_updates += 1
-            decay = min(self.decay, self.n_updates / (self.n_updates + 10))
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.live], 1 - decay)
-
-    @torch.no_grad()
-    def copy_into_modules(self):
-        for parameter, mean in zip(self.live, self.average, strict=True):
-            parameter.copy_(mean)
-
-
-class BestWeights:
-    """The averaged weights with the lowest score so far; the first are those before training."""
-
-    def __init__(self, monitor, average, modules):
-        self.monitor, self.average, self.modules = monitor, average, modules
-        self.lowest, self.misses, self.latest = math.inf, 0, math.nan
-        self.check()
-
-    def check(self):
-        """Score the averaged weights; returns whether to go on."""
-        with self.average.in_place():
-            for module in self.modules:
-                module.eval()
-            self.latest = float(self.monitor.score())
-            if self.latest < self.lowest:
-                self.lowest, self.misses = self.latest, 0
-                self.states = [{name: t.clone() for name, t in module.state_dict().items()} for module in self.modules]
-            else:
-                self.misses += 1
-            for module in self.modules:
-                module.train()
-        return self.misses < self.monitor.patience
-
-    def copy_into_modules(self):
-        for module, state in zip(self.modules, self.states, strict=True):
-            module.load_state_dict(state)
 
 
 class AdamW:
@@ -336,40 +263,3 @@ def one_cycle(step, n_steps, peak):
     if step < summit:
         return peak + (start - peak) * (1 + math.cos(math.pi * step / summit)) / 2
     return end + (peak - end) * (1 + math.cos(math.pi * (step - summit) / max(1.0, n_steps - summit))) / 2
-
-
-def resolve_device(device):
-    """A torch.device from "auto" (CUDA, else Apple's MPS, else the CPU), a string or a torch.device.
-
-    Raises
-    ------
-    InvalidParameterError
-        There is no such device, or not on this machine.
-    """
-    if device != "auto":
-        try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise InvalidParameterError(
-                f"device={str(device)!r} cannot be used on this machine: {str(error).splitlines()[0]} "
-                'Give "auto", "cpu", "cuda", "cuda:1" or "mps".'
-            ) from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def resolve_autocast(precision, device, worthwhile):
-    """Whether to run in bfloat16: `precision` is "auto", "float32" or "bfloat16".
-
-    "auto" says yes where the processor multiplies bfloat16 in hardware and the network is `worthwhile` (convolutions:
-    measured 1.6 to 2.3 times faster on a CPU with AVX512-BF16; small dense layers gain nothing).
-    """
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return worthwhile and torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return worthwhile and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False

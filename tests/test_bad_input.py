@@ -80,3 +80,16 @@ def test_divergence_stops_with_a_remedy():
 def test_our_errors_are_builtin_errors_too():
     assert issubclass(InvalidDataError, ValueError) and issubclass(InvalidTypeError, TypeError)
     assert issubclass(InvalidDataError, AugmentGenError)
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was():
+    gen = generator().fit(FRAME, Y)
+    before = gen.sample(20, random_state=0)[0]
+    state = dict(vars(gen))
+    for data, labels in ((FRAME.assign(a=np.inf), Y), (FRAME, np.zeros(40)), (X[:, :2], Y[:-1])):
+        with pytest.raises(ValueError):
+            gen.fit(data, labels)
+    with pytest.raises(TrainingDivergedError):
+        gen.set_params(learning_rate=1e30, max_steps=50).fit(X[:, :2], Y)
+    assert set(vars(gen)) == set(state)
+    pd.testing.assert_frame_equal(gen.sample(20, random_state=0)[0], before)

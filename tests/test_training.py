@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import TrainingDivergedError
-from augment_gen.training import ClassSampler, Monitor, Phase, Plan, WeightAverage, resolve_autocast, resolve_device, train
+from augment_gen.training import ClassSampler, Monitor, Phase, Plan, train
+from augment_gen.weights import WeightAverage
 
 CPU = torch.device("cpu")
 

@@ -9,28 +9,20 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-import torch
 from imblearn.over_sampling.base import BaseOverSampler
-from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _num_samples, check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from augment_gen.codecs import TableCodec, infer_codec
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import (
-    ClassTooSmallError,
-    InvalidDataError,
-    InvalidRequestError,
-    NoveltyWarning,
-    SmallClassWarning,
-)
+from augment_gen.errors import InvalidRequestError, NoveltyWarning
+from augment_gen.generators.checks import check_classes, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.screening import Screening
 from augment_gen.seeding import blocks, draw_seed, numpy_generator, stage_generator
 
 MAX_ROUNDS = 10  # draws of a rejected row before it is kept as it is
-WARN_BELOW = 5  # rows of a class under which its synthetic rows can only be small variations of the real ones
 
 
 class BaseGenerator(BaseOverSampler):
@@ -178,14 +170,26 @@ class BaseGenerator(BaseOverSampler):
         """
 
     def _fit(self, X, y):
-        """Train; returns the classes of the rows that ``sampling_strategy`` asks for."""
-        codec = infer_codec(self._check_X(X, y))
+        """Train; returns the classes of the rows that ``sampling_strategy`` asks for.
+
+        Where that fails or is interrupted, the estimator is what it was before.
+        """
+        before = dict(vars(self))
+        try:
+            return self._fit_anew(X, y)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit_anew(self, X, y):
+        check_X(self, X, y)
         self.conditions_, class_index = ConditionEncoder().fit(y)
-        self._check_classes(X, class_index)
+        check_classes(self.conditions_, self.min_class_size)
         wanted, self.sampling_strategy_ = rows_missing(self.sampling_strategy, class_index, self.conditions_)
         rng = numpy_generator(self.random_state)
         self._stream = np.random.default_rng(draw_seed(rng))
-        self.codec_ = self._make_codec(codec).fit(X, class_index)
+        self.codec_ = self._make_codec(infer_codec(X)).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
         self._fit_generator(self.codec_.encode(X), class_index, rng)
         draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
@@ -197,69 +201,6 @@ class BaseGenerator(BaseOverSampler):
 
     def _make_codec(self, codec):
         return codec(self.numeric) if codec is TableCodec else codec()
-
-    def _check_X(self, X, y):
-        """X, after the checks that hold for every modality; sets n_features_in_ and feature_names_in_."""
-        if issparse(X):
-            raise TypeError("Sparse data was passed for X, but dense data is required: give X.toarray().")
-        if y is None:
-            raise InvalidDataError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        if isinstance(X, torch.Tensor):
-            validate_data(self, X, skip_check_array=True)
-            self.n_features_in_ = int(np.prod(X.shape[1:]))
-            if X.ndim < 2 or 0 in X.shape:
-                raise InvalidDataError(f"X must have rows and features; got a tensor of shape {tuple(X.shape)}.")
-        elif isinstance(X, pd.DataFrame):
-            repeated = X.columns[X.columns.duplicated()].unique().tolist()
-            if repeated:
-                raise InvalidDataError(f"X has duplicate column names: {repeated[:5]}. Give every column its own name.")
-            validate_data(self, X, skip_check_array=True)
-            if 0 in X.shape:
-                what = "0 sample(s)" if len(X) == 0 else "0 feature(s)"
-                raise InvalidDataError(f"Found array with {what} (shape={X.shape}) while a minimum of 1 is required.")
-        else:
-            try:
-                array = check_array(X, dtype=None, allow_nd=True, ensure_all_finite="allow-nan", input_name="X")
-            except ValueError as error:
-                if "inhomogeneous" in str(error):
-                    raise InvalidDataError(
-                        "X holds images or rows of different shapes. Resize all images to one size (or give all rows the "
-                        "same number of values), and stack them into one array."
-                    ) from error
-                raise
-            self.n_features_in_ = int(np.prod(array.shape[1:]))
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-        if _num_samples(X) != _num_samples(y):
-            raise InvalidDataError(
-                f"Found input variables with inconsistent numbers of samples: X has {_num_samples(X)} rows, y has "
-                f"{_num_samples(y)} labels. Every row needs one label."
-            )
-        return X
-
-    def _check_classes(self, X, class_index):
-        labels, counts = self.conditions_.classes_.tolist(), self.conditions_.counts_
-        if len(labels) < 2:
-            raise InvalidDataError(
-                f"y has 1 class ({labels[0]!r}, in n_samples={len(class_index)}), but the number of classes has to be "
-                "greater than one: a class-conditional generator learns each class beside the others."
-            )
-        small = np.flatnonzero(counts < self.min_class_size)
-        if len(small):
-            shown = ", ".join(f"{labels[k]!r} ({counts[k]})" for k in small[:5])
-            raise ClassTooSmallError(
-                f"{len(small)} class(es) have fewer than min_class_size={self.min_class_size} rows: {shown}. Collect more "
-                "rows, merge the class with another, or drop its rows; a single row says nothing about how a class varies."
-            )
-        tiny = np.flatnonzero(counts < WARN_BELOW)
-        if len(tiny):
-            shown = ", ".join(f"{labels[k]!r} ({counts[k]})" for k in tiny[:5])
-            warnings.warn(
-                f"Classes with fewer than {WARN_BELOW} rows: {shown}. Their synthetic rows will be variations of those "
-                "few; look at them before you use them.",
-                SmallClassWarning,
-                stacklevel=5,
-            )
 
     def _report(self):
         """One line per class: what its rows are drawn from, and what the filters found."""
@@ -299,9 +240,8 @@ class BaseGenerator(BaseOverSampler):
     def _warn_kept(self, class_index):
         labels = ", ".join(repr(label) for label in self.classes_[np.unique(class_index)][:5].tolist())
         warnings.warn(
-            f"{len(class_index)} rows of {labels} were still close to training rows, or unlike their label, after {MAX_ROUNDS} "
-            "draws and were kept. "
-            "latent_report_ shows how often that happens; collect more rows of the class, or ask for fewer.",
+            f"{len(class_index)} rows of {labels} were still close to training rows, or unlike their label, after "
+            f"{MAX_ROUNDS} draws and were kept. latent_report_ shows how often that happens; collect more rows of the class.",
             NoveltyWarning,
             stacklevel=5,
         )

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.generators.gan_image import ImageAdversary
@@ -18,7 +19,7 @@ from augment_gen.generators.vae import fit_autoencoder
 from augment_gen.generators.vae_image import ImageVAERecipe
 from augment_gen.generators.vae_table import TableVAERecipe
 from augment_gen.latent import LatentDensity
-from augment_gen.training import Plan, resolve_autocast, resolve_device
+from augment_gen.training import Plan
 
 AUTO = StrOptions({"auto"})
 ADVERSARIES = {"table": TableAdversary, "image": ImageAdversary}

@@ -13,6 +13,7 @@ imbalanced MNIST, that term makes the difference between a stop score that falls
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from augment_gen.errors import InvalidParameterError
 from augment_gen.generators.gan_table import discriminator_won
-from augment_gen.networks.adversary_image import DiffAugmentation, ImageDiscriminator, detail
+from augment_gen.networks.adversary_image import DiffAugmentation, ImageDiscriminator, bands
 from augment_gen.networks.initialise import build
 from augment_gen.seeding import draw_seed, torch_generator
 from augment_gen.training import Monitor, Phase, train
@@ -145,27 +146,27 @@ class ImageAdversary:
             "width": width,
             "n_classes": len(self.counts),
             "first_channels": settings.discriminator_channels,
-            **self._spreads(rng),
+            "spreads": self._spreads(rng),
         }
         return build(ImageDiscriminator, architecture, torch_generator(draw_seed(rng)))
 
     def _spreads(self, rng):
-        """Standard deviations of real values, and of their detail, over at most 1,000 images."""
+        """Standard deviations of the bands of real images, over at most 1,000 of them."""
         n_images = len(self.class_index)
         index = rng.choice(n_images, min(n_images, 1000), replace=False)
         images = self.codec.inputs({"images": self.rows["images"][index]}, None)["images"]
-        at_least = 1e-3  # flat images have no detail
-        return {
-            "spread": max(at_least, float(images.std())),
-            "detail_spread": max(at_least, float(detail(images).std())),
-        }
+        return [max(1e-3, float(band.std())) for band in bands(images)]  # flat images have empty bands
 
     def _stop_score(self, rng):
         """A function without arguments: how far images drawn now are from the real ones, averaged over classes.
 
-        Of each class the unbiased kernel distance (Bińkowski et al. 2018) in features of the judge. DEVIATION: compared
-        with training images; rare classes have none to spare for validation.
+        Of each class the unbiased kernel distance (Bińkowski et al. 2018), once in features of the judge, and once in those
+        of a discriminator with random weights: the judge does not mind a texture that says nothing about the class, and
+        the decoder is trained to please it. DEVIATION: compared with training images; rare classes have none to spare for
+        validation.
         """
+        untrained = self._discriminator(self.settings, rng).to(self.decoder.device).eval()
+        judges = partial(_judge_features, self.network.judge), untrained.texture
         classes = self.trained[np.argsort(-self.counts[self.trained], kind="stable")][:SCORE_CLASSES]
         n_drawn = int(np.clip(SCORE_IMAGES // len(classes), 50, 200))
         real, seed = {}, draw_seed(rng)
@@ -173,25 +174,28 @@ class ImageAdversary:
             index = np.flatnonzero(self.class_index.numpy() == k)
             index = rng.choice(index, min(len(index), 2 * n_drawn), replace=False)
             images = self.codec.inputs({name: tensor[index] for name, tensor in self.rows.items()}, None)["images"]
-            real[k] = self._features(images)
+            real[k] = [self._seen(judge, images) for judge in judges]
+        everything = [torch.cat(parts) for parts in zip(*real.values(), strict=True)]
+        scales = [(rows.mean(0), rows.std(0) + 1e-6) for rows in everything]
 
         def score():
             draws, distances = np.random.default_rng(seed), []
-            for k, features in real.items():
+            for k, seen in real.items():
                 images = self.decoder.draw(np.full(n_drawn, k), draws, 1.0)["images"].float()
-                distances.append(kernel_distance(features, self._features(images)))
+                for judge, features, (middle, spread) in zip(judges, seen, scales, strict=True):
+                    drawn = self._seen(judge, images)
+                    distances.append(kernel_distance((features - middle) / spread, (drawn - middle) / spread))
             return float(torch.stack(distances).mean())
 
         return score
 
     @torch.no_grad()
-    def _features(self, images):
-        """float32 (n, p): what the judge's last layer sees of images (n, C, H, W) from 0 to 1."""
-        judge, parts = self.network.judge, []
+    def _seen(self, judge, images):
+        """float32 (n, p): features by `judge` of images (n, C, H, W) from 0 to 1, in passes of bounded size."""
+        parts = []
         for part in images.split(self.decoder.max_rows):
             with self.decoder._autocast():
-                hidden = judge.trunk(judge.grid.pad(2 * part.to(self.decoder.device) - 1))
-                parts.append(judge.last(hidden).float().mean((2, 3)))
+                parts.append(judge(part.to(self.decoder.device)).float())
         return torch.cat(parts)
 
 
@@ -285,6 +289,11 @@ class FixedNorms(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+
+def _judge_features(judge, images):
+    """(n, p): what the last layer of a `Judge` decides by."""
+    return judge.last(judge.trunk(judge.grid.pad(2 * images - 1))).float().mean((2, 3))
 
 
 def _latents(density, n_classes, rng):

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator
 
 from augment_gen.codecs import CODECS
 from augment_gen.conditioning import ConditionEncoder
+from augment_gen.devices import resolve_device
 from augment_gen.dtypes import scalar_from_json, scalar_to_json
 from augment_gen.errors import AugmentGenError, InvalidParameterError, ModelFileError
 from augment_gen.generators.decoder import FittedDecoder
@@ -14,7 +15,6 @@ from augment_gen.networks.conv import ConvVAE
 from augment_gen.networks.mlp import TableVAE
 from augment_gen.persistence import read_state, write_state
 from augment_gen.sampling.screening import Screening
-from augment_gen.training import resolve_device
 
 NETWORKS = {network.__name__: network for network in (TableVAE, ConvVAE)}
 

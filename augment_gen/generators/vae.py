@@ -7,6 +7,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import InvalidRequestError
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.generators.decoder import FittedDecoder
@@ -15,7 +16,7 @@ from augment_gen.generators.vae_image import ImageVAERecipe
 from augment_gen.generators.vae_table import TableVAERecipe
 from augment_gen.latent import LatentDensity
 from augment_gen.seeding import draw_seed, numpy_generator, torch_generator
-from augment_gen.training import Phase, Plan, resolve_autocast, resolve_device, train
+from augment_gen.training import Phase, Plan, train
 
 RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
 AUTO = StrOptions({"auto"})

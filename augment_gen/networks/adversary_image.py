@@ -70,12 +70,18 @@ def _outside_rectangle(sides, share, noise):
     return (far[0][:, None, :, None] | far[1][:, None, None, :]).to(noise.dtype)
 
 
-def detail(images):
-    """What sets each pixel apart from its neighbourhood, 3 x 3: float (batch, C, H, W), of mean about 0.
+def bands(images):
+    """Three views of images (batch, C, H, W) from 0 to 1: all of it, its finest texture, and its next coarser structure.
 
-    The finest level of a Laplacian pyramid, as in Denton et al. (2015, arXiv:1506.05751).
+    The last two are the differences between an image, its means over 3 x 3 pixels, and those over 7 x 7: the finest levels
+    of a Laplacian pyramid, as in Denton et al. (2015, arXiv:1506.05751), at full resolution.
     """
-    return images - F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    fine, coarse = _smoothed(images, 3), _smoothed(images, 7)
+    return images - 0.5, images - fine, fine - coarse
+
+
+def _smoothed(images, size):
+    return F.avg_pool2d(F.pad(images, (size // 2,) * 4, mode="replicate"), size, 1)
 
 
 def activate(hidden):
@@ -100,17 +106,16 @@ class ImageDiscriminator(nn.Module):
     n_classes : int
     first_channels : int
         Channels at half the image's resolution; they double with every halving, up to 128.
-    spread, detail_spread : float
-        Standard deviations of the real images' values, and of their `detail`, which are shown beside each other and in
-        units of these. Spectral norms bound how much a small difference can count: without this, a discriminator of
-        x-rays did not see within hundreds of steps that drawn ones had no texture.
+    spreads : sequence of 3 floats
+        Standard deviations of the real images' `bands`, which are shown beside each other in units of these. Spectral norms
+        bound how much a small difference can count: shown the x-rays of PneumoniaMNIST as they are, a discriminator did not
+        see within hundreds of steps that drawn ones had no texture.
     """
 
-    def __init__(self, n_channels, height, width, n_classes, first_channels, spread=0.5, detail_spread=0.5):
+    def __init__(self, n_channels, height, width, n_classes, first_channels, spreads=(0.5, 0.5, 0.5)):
         super().__init__()
-        self.grid = Grid(height, width, first_channels)
-        self.spread, self.detail_spread = spread, detail_spread
-        channels = [2 * n_channels, *self.grid.channels]
+        self.grid, self.spreads = Grid(height, width, first_channels), spreads
+        channels = [len(spreads) * n_channels, *self.grid.channels]
         self.blocks = nn.ModuleList([Halving(n_in, n_out) for n_in, n_out in pairwise(channels)])
         self.blocks[0].sees_pixels = True
         coarse = channels[-1]
@@ -121,14 +126,22 @@ class ImageDiscriminator(nn.Module):
 
     def forward(self, images, condition):
         """(batch,) float32: higher means more likely real; `images` float (batch, C, H, W) in [0, 1]."""
-        shown = torch.cat([(images - 0.5) / self.spread, detail(images) / self.detail_spread], dim=1)
-        hidden = self.grid.pad(shown.contiguous(memory_format=torch.channels_last))
-        for block in self.blocks:
-            hidden = block(hidden)
+        hidden = self._hidden(images)[-1]
         spread = (hidden.float().var(0, correction=0) + 1e-8).sqrt().mean().to(hidden.dtype)
         hidden = torch.cat([hidden, spread.expand(len(hidden), 1, *hidden.shape[2:])], dim=1)
         hidden = activate(self.last(activate(hidden))).float().mean((2, 3))
         return self.score(hidden).squeeze(1).float() + (self.classes(condition) * hidden).sum(1)
+
+    def texture(self, images):
+        """(batch, p) float32: how strongly each channel of each block answers, on average over the image."""
+        return torch.cat([activate(hidden).float().mean((2, 3)) for hidden in self._hidden(images)], dim=1)
+
+    def _hidden(self, images):
+        shown = torch.cat([band / spread for band, spread in zip(bands(images), self.spreads, strict=True)], dim=1)
+        outputs = [self.grid.pad(shown.contiguous(memory_format=torch.channels_last))]
+        for block in self.blocks:
+            outputs.append(block(outputs[-1]))
+        return outputs[1:]
 
 
 class Halving(nn.Module):

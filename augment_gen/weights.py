@@ -1,0 +1,67 @@
+"""Weights other than the last: their running average, and the best of them."""
+
+import math
+from contextlib import contextmanager
+
+import torch
+
+
+class WeightAverage:
+    """Exponential moving average of the weights of several modules, with a bias-corrected start."""
+
+    def __init__(self, modules, decay):
+        self.decay, self.n_updates = decay, 0
+        self.live = [p for module in modules for p in module.parameters()] if decay else []
+        self.average = [p.detach().clone() for p in self.live]
+
+    @contextmanager
+    def in_place(self):
+        """The modules hold the averaged weights inside the with-block, and the live ones again behind it."""
+        live = [p.detach().clone() for p in self.live]
+        self.copy_into_modules()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self.live, live, strict=True):
+                    parameter.copy_(value)
+
+    @torch.no_grad()
+    def update(self):
+        if self.live:
+            self.n_updates += 1
+            decay = min(self.decay, self.n_updates / (self.n_updates + 10))
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.live], 1 - decay)
+
+    @torch.no_grad()
+    def copy_into_modules(self):
+        for parameter, mean in zip(self.live, self.average, strict=True):
+            parameter.copy_(mean)
+
+
+class BestWeights:
+    """The averaged weights with the lowest score so far; the first are those before training."""
+
+    def __init__(self, monitor, average, modules):
+        self.monitor, self.average, self.modules = monitor, average, modules
+        self.lowest, self.misses, self.latest = math.inf, 0, math.nan
+        self.check()
+
+    def check(self):
+        """Score the averaged weights; returns whether to go on."""
+        with self.average.in_place():
+            for module in self.modules:
+                module.eval()
+            self.latest = float(self.monitor.score())
+            if self.latest < self.lowest:
+                self.lowest, self.misses = self.latest, 0
+                self.states = [{name: t.clone() for name, t in module.state_dict().items()} for module in self.modules]
+            else:
+                self.misses += 1
+            for module in self.modules:
+                module.train()
+        return self.misses < self.monitor.patience
+
+    def copy_into_modules(self):
+        for module, state in zip(self.modules, self.states, strict=True):
+            module.load_state_dict(state)
