@@ -11,6 +11,7 @@ imbalanced MNIST, that term makes the difference between a stop score that falls
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -35,6 +36,7 @@ PATIENCE = 3  # of them in a row without a better one, after which training stop
 R1_EVERY = 8  # steps between two gradient penalties
 LECAM_START = 0.1  # share of the steps after which LeCam counts: before, there are no typical scores to stay near to
 LECAM_DECAY = 0.99  # of the moving averages of the discriminator's scores
+LABEL_DOUBT = math.log(2)  # nats; the judge finds the label asked for likelier than all others, which is what real images get
 DIFF_AUGMENTATION = DiffAugmentation(translate=0.125, cutout=0.5)  # brightness can be what tells medical classes apart
 
 
@@ -78,14 +80,14 @@ class AdversarialImageSettings:
         return cls(
             n_steps=600,
             batch_size=64 if side <= 96 else 32,
-            generator_learning_rate=2e-4,
+            generator_learning_rate=1e-4,
             discriminator_learning_rate=2e-3,
             discriminator_channels=24 if side <= 40 else 16,
-            ema_decay=0.99,
+            ema_decay=0.995,
             r1_weight=0.01,
             lecam_weight=0.1,
-            judge_weight=0.05,
-            anchor_weight=10.0,
+            judge_weight=0.2,
+            anchor_weight=20.0,
             anchor_cells=999,
             diff_augment=DIFF_AUGMENTATION,
         )
@@ -254,7 +256,8 @@ class _Game:
         images = self.network.decode(z, torch.cat([condition, condition[:half]]))["images"]
         fake, again = images[: len(condition)], images[len(condition) :]
         adversarial = -(self._weight(condition) * self.discriminator(self.look(fake, generator), condition)).sum()
-        label = F.cross_entropy(self.network.judge(fake).float(), condition)
+        doubt = F.cross_entropy(self.network.judge(fake).float(), condition, reduction="none")
+        label = F.relu(doubt - LABEL_DOUBT).mean()
         real = self.codec.inputs({"images": rows["images"][:half]}, generator)["images"]
         cells = tuple(min(side, self.settings.anchor_cells) for side in real.shape[2:])
         anchor = F.mse_loss(F.adaptive_avg_pool2d(again, cells), F.adaptive_avg_pool2d(real, cells))

@@ -18,6 +18,7 @@ from augment_gen.training import ClassSampler, Phase, train
 WARM_UP = 0.2  # share of the steps over which beta rises to its full weight
 LABEL_START = 0.3  # share of the steps after which the label term counts: before, there are no images to be judged
 SWAPPED_SHARE = 0.5  # swapped rows as a share of the batch
+SMALL_SIDE = 16  # pixels, up to which a convolution is too little work for two threads
 JUDGE_STEPS = 500
 BYTES_DECODED = 2**26  # of activations at half resolution
 
@@ -74,13 +75,13 @@ class ImageVAERecipe:
     """
 
     worth_autocast = True
-    max_threads = None
 
     def __init__(self, codec, class_counts):
         self.codec, self.class_counts = codec, class_counts
         channels, height, width = codec.format_.size
         self.n_values = channels * height * width
         self.settings = ImageSettings.for_size(int(class_counts.sum()), channels, (height * width) ** 0.5)
+        self.max_threads = 1 if max(height, width) <= SMALL_SIDE else None
         self.density_rule = DensityRule(interpolation=None, rows_per_component=30, shrinkage=1.0, mean_shrinkage=0.3)
 
     def network(self, settings, generator):
