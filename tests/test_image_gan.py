@@ -13,7 +13,7 @@ from augment_gen import ConditionalGAN
 from augment_gen.errors import InvalidParameterError, TrainingDivergedError, TrainingWarning
 from augment_gen.generators import gan_image
 from augment_gen.generators.gan_image import AdversarialImageSettings, FixedNorms, kernel_distance
-from augment_gen.networks.adversary_image import DiffAugmentation, ImageDiscriminator
+from augment_gen.networks.adversary_image import DiffAugmentation, ImageDiscriminator, bands
 from augment_gen.networks.conv import ConvVAE
 from augment_gen.networks.initialise import build
 
@@ -38,9 +38,9 @@ def quick(**params):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A generator at a fifth of the default length, on digits of which one class has 15 rows."""
+    """A generator at a quarter of the default length, on digits of which one class has 15 rows."""
     rows = imbalanced()
-    return ConditionalGAN(max_steps=300, random_state=0, device="cpu").fit(DIGITS[rows], LABELS[rows])
+    return ConditionalGAN(max_steps=200, random_state=0, device="cpu").fit(DIGITS[rows], LABELS[rows])
 
 
 # ------------------------------------------------------------------ estimator
@@ -148,6 +148,29 @@ def test_discriminator_sees_a_collapsed_batch():
     discriminator = build(ImageDiscriminator, architecture, torch.Generator().manual_seed(0)).eval()
     images, condition = torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.long)
     assert abs(discriminator(images, condition)[0] - discriminator(images[:1].expand(4, -1, -1, -1), condition)[0]) > 1e-4
+
+
+def test_bands_tell_fine_from_coarse():
+    flat, finest = torch.full((1, 1, 12, 12), 0.3), (torch.arange(12) % 2.0).expand(1, 1, 12, 12)
+    assert all(band.abs().max() < 1e-6 for band in bands(flat)[1:])
+    _, fine, coarse = bands(finest)
+    assert fine.std() > 3 * coarse.std()
+    assert sum(bands(finest)).shape == finest.shape
+
+
+def test_texture_of_an_untrained_discriminator_tells_a_checkerboard():
+    """The stop score's other half sees what a classifier of digits might not mind."""
+    images = torch.from_numpy(DIGITS[LABELS == 0][:100, None] / 255).float()
+    images = torch.nn.functional.interpolate(images, scale_factor=3, mode="bilinear")
+    board = 0.03 * (-1.0) ** (torch.arange(24)[:, None] + torch.arange(24))
+    spreads = [float(band.std()) for band in bands(images)]
+    architecture = {"n_channels": 1, "height": 24, "width": 24, "n_classes": 2, "first_channels": 8, "spreads": spreads}
+    texture = build(ImageDiscriminator, architecture, torch.Generator().manual_seed(0)).eval().texture
+    with torch.no_grad():
+        real, same, other = (texture(part) for part in (images[:50], images[50:], images[50:] + board))
+    scaled = lambda features: (features - real.mean(0)) / real.std(0)
+    distances = [float(kernel_distance(scaled(real), scaled(features))) for features in (same, other)]
+    assert distances[1] > 10 * abs(distances[0])
 
 
 def test_fixed_norms_keep_their_statistics():

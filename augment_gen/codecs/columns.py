@@ -30,7 +30,7 @@ class LevelColumn:
         counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
         order = np.argsort(-counts, kind="stable")
         smallest = max(2, len(values) / 2000)
-        keep = order[: MAX_LEVELS][counts[order[:MAX_LEVELS]] >= smallest]
+        keep = order[:MAX_LEVELS][counts[order[:MAX_LEVELS]] >= smallest]
         rest = order[~np.isin(order, keep)]
         if len(rest) == 1:  # one rare level needs no shared code
             keep, rest = order, rest[:0]

@@ -46,7 +46,7 @@ class AdversarialSettings:
     def for_size(cls, n_rows):
         large = n_rows >= LARGE_TABLE
         return cls(
-            n_steps=400 if large else 150,
+            n_steps=400 if large else 150 if n_rows >= 2000 else 100,
             batch_size=512 if large else 256,
             generator_learning_rate=2e-4,
             discriminator_learning_rate=8e-4,
@@ -126,9 +126,7 @@ class TableAdversary:
         plan = replace(plan, n_steps=settings.n_steps, batch_size=settings.batch_size, ema_decay=settings.ema_decay)
         every = max(1, settings.n_steps // 8)
         monitor = Monitor(self._stop_score(rng), every, patience=3, complaint=discriminator_won)
-        return train(
-            phases, self.rows, self.class_index, plan, n_classes=self.n_classes, generator=generator, monitor=monitor
-        )
+        return train(phases, self.rows, self.class_index, plan, n_classes=self.n_classes, generator=generator, monitor=monitor)
 
     def _latents(self, rng):
         """float32 (n_classes, n, latent_dim): latents of every class."""
