@@ -9,21 +9,15 @@ import pandas as pd
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
+from augment_gen.generators.autoencoder import fit_autoencoder
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.generators.gan_image import ImageAdversary
 from augment_gen.generators.gan_table import TableAdversary
 from augment_gen.generators.settings import with_given
-from augment_gen.generators.vae import fit_autoencoder
-from augment_gen.generators.vae_image import ImageVAERecipe
-from augment_gen.generators.vae_table import TableVAERecipe
-from augment_gen.latent import LatentDensity
-from augment_gen.training import Plan
 
 AUTO = StrOptions({"auto"})
 ADVERSARIES = {"table": TableAdversary, "image": ImageAdversary}
-RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
 MIN_ADVERSARIAL = {"table": 20, "image": 50}  # rows of a class from which it takes part in adversarial training
 
 
@@ -156,23 +150,13 @@ class ConditionalGAN(BaseGenerator):
     # --------------------------------------------------------------- fitting
     def _fit_generator(self, rows, class_index, rng):
         modality = self.codec_.modality
-        recipe = RECIPES[modality](self.codec_, self.conditions_.counts_)
-        settings = with_given(recipe.settings, self, len(class_index))
-        device = resolve_device(self.device)
-        plan = Plan(
-            settings.n_steps, settings.batch_size, device, self.class_tempering, settings.ema_decay,
-            autocast=resolve_autocast(self.precision, device, recipe.worth_autocast), verbose=self.verbose,
-            max_threads=recipe.max_threads,
-            description=f"{type(self).__name__}, autoencoder",
-        )  # fmt: skip
-        density = LatentDensity("auto", recipe.density_rule)
-        self.decoder_, warm_up = fit_autoencoder(recipe, settings, density, rows, class_index, plan, rng)
+        self.decoder_, warm_up, plan = fit_autoencoder(self, rows, class_index, rng, "auto")
         min_size = MIN_ADVERSARIAL[modality] if self.min_adversarial_size == "auto" else self.min_adversarial_size
         adversary = ADVERSARIES[modality](self.decoder_, rows, class_index, min_size)
         self._adversarial = np.isin(np.arange(len(self.classes_)), adversary.trained)
         self.history_ = warm_up.assign(stage="autoencoder")
         if len(adversary.trained):
-            plan = replace(plan, description=type(self).__name__)
+            plan = replace(plan, description="adversary")
             curves = self._polish(adversary, with_given(adversary.settings, self, len(class_index)), plan, rng)
             self.history_ = pd.concat([self.history_, curves.assign(stage="adversarial")], ignore_index=True)
 

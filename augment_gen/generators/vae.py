@@ -7,18 +7,11 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import InvalidRequestError
+from augment_gen.generators.autoencoder import fit_autoencoder
 from augment_gen.generators.base import BaseGenerator
-from augment_gen.generators.decoder import FittedDecoder
-from augment_gen.generators.settings import with_given
-from augment_gen.generators.vae_image import ImageVAERecipe
-from augment_gen.generators.vae_table import TableVAERecipe
-from augment_gen.latent import LatentDensity
-from augment_gen.seeding import draw_seed, numpy_generator, torch_generator
-from augment_gen.training import Phase, Plan, train
+from augment_gen.seeding import numpy_generator, torch_generator
 
-RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
 AUTO = StrOptions({"auto"})
 
 
@@ -218,47 +211,4 @@ class ConditionalVAE(BaseGenerator):
 
     # --------------------------------------------------------------- fitting
     def _fit_generator(self, rows, class_index, rng):
-        recipe = RECIPES[self.codec_.modality](self.codec_, self.conditions_.counts_)
-        settings = with_given(recipe.settings, self, len(class_index))
-        device = resolve_device(self.device)
-        plan = Plan(
-            settings.n_steps, settings.batch_size, device, self.class_tempering, settings.ema_decay,
-            autocast=resolve_autocast(self.precision, device, recipe.worth_autocast), verbose=self.verbose,
-            max_threads=recipe.max_threads,
-            description=type(self).__name__,
-        )  # fmt: skip
-        density = LatentDensity(self.latent_density, recipe.density_rule)
-        self.decoder_, self.history_ = fit_autoencoder(recipe, settings, density, rows, class_index, plan, rng)
-
-
-def fit_autoencoder(recipe, settings, density, rows, class_index, plan, rng):
-    """Train an autoencoder, then fit the density of each class to its latents.
-
-    Parameters
-    ----------
-    recipe : TableVAERecipe or ImageVAERecipe
-    settings
-        The recipe's settings, with what the user has set.
-    density : LatentDensity
-        Not fitted yet.
-    rows : dict of tensors
-    class_index : int64 array (n,)
-    plan : Plan
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    decoder : FittedDecoder
-    history : DataFrame
-    """
-    network = recipe.network(settings, torch_generator(draw_seed(rng))).to(plan.device)
-    generator = torch_generator(draw_seed(rng), plan.device)
-    index, n_classes = torch.from_numpy(class_index), len(recipe.class_counts)
-    recipe.prepare(network, settings, rows, index, plan, generator)
-    phase = Phase((network,), recipe.loss(network, settings), settings.learning_rate, settings.weight_decay)
-    history = train([phase], rows, index, plan, n_classes=n_classes, generator=generator)
-    recipe.finish(network, settings, rows, index, plan, generator)
-    decoder = FittedDecoder(network, recipe.codec, None, plan.device, plan.autocast, recipe.max_rows_decoded())
-    means, deviations = decoder.posterior(rows, index, generator)
-    decoder.density = density.fit(means, deviations, class_index, n_classes, rng)
-    return decoder, history
+        self.decoder_, self.history_, _ = fit_autoencoder(self, rows, class_index, rng, self.latent_density)

@@ -1,0 +1,67 @@
+"""Training a class-conditional autoencoder: all of a ConditionalVAE, and the first stage of a ConditionalGAN."""
+
+import torch
+
+from augment_gen.devices import resolve_autocast, resolve_device
+from augment_gen.generators.decoder import FittedDecoder
+from augment_gen.generators.settings import with_given
+from augment_gen.generators.vae_image import ImageVAERecipe
+from augment_gen.generators.vae_table import TableVAERecipe
+from augment_gen.latent import LatentDensity
+from augment_gen.seeding import draw_seed, torch_generator
+from augment_gen.training import Phase, Plan, train
+
+RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
+
+
+def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
+    """Train an autoencoder on the rows of an estimator's codec, then fit the density of each class to its latents.
+
+    Parameters
+    ----------
+    estimator : BaseGenerator
+        Gives the parameters that the recipe of its modality leaves to the user, ``codec_`` and ``conditions_``.
+    rows : dict of tensors
+        As encoded by the codec.
+    class_index : int64 array (n,)
+    rng : numpy.random.Generator
+    latent_density : str
+        As ``ConditionalVAE(latent_density=)``.
+
+    Returns
+    -------
+    decoder : FittedDecoder
+    history : DataFrame
+    plan : Plan
+        What it was trained by; a second stage goes on with the same device, precision and threads.
+    """
+    recipe = RECIPES[estimator.codec_.modality](estimator.codec_, estimator.conditions_.counts_)
+    settings = with_given(recipe.settings, estimator, len(class_index))
+    plan = _plan(estimator, recipe, settings)
+    network = recipe.network(settings, torch_generator(draw_seed(rng))).to(plan.device)
+    generator = torch_generator(draw_seed(rng), plan.device)
+    index, n_classes = torch.from_numpy(class_index), len(recipe.class_counts)
+    recipe.prepare(network, settings, rows, index, plan, generator)
+    phase = Phase((network,), recipe.loss(network, settings), settings.learning_rate, settings.weight_decay)
+    history = train([phase], rows, index, plan, n_classes=n_classes, generator=generator)
+    recipe.finish(network, settings, rows, index, plan, generator)
+    decoder = FittedDecoder(network, estimator.codec_, None, plan.device, plan.autocast, recipe.max_rows_decoded())
+    means, deviations = decoder.posterior(rows, index, generator)
+    density = LatentDensity(latent_density, recipe.density_rule)
+    decoder.density = density.fit(means, deviations, class_index, n_classes, rng)
+    return decoder, history, plan
+
+
+def _plan(estimator, recipe, settings):
+    device = resolve_device(estimator.device)
+    return Plan(
+        n_steps=settings.n_steps,
+        batch_size=settings.batch_size,
+        device=device,
+        class_tempering=estimator.class_tempering,
+        ema_decay=settings.ema_decay,
+        autocast=resolve_autocast(estimator.precision, device, recipe.worth_autocast),
+        verbose=estimator.verbose,
+        max_threads=recipe.max_threads,
+        description="autoencoder",
+    )
