@@ -44,7 +44,7 @@ class BestWeights:
 
     def __init__(self, monitor, average, modules):
         self.monitor, self.average, self.modules = monitor, average, modules
-        self.lowest, self.misses, self.latest = math.inf, 0, math.nan
+        self.lowest, self.misses, self.latest, self.states = math.inf, 0, math.nan, None
         self.check()
 
     def check(self):
@@ -53,7 +53,7 @@ class BestWeights:
             for module in self.modules:
                 module.eval()
             self.latest = float(self.monitor.score())
-            if self.latest < self.lowest:
+            if self.latest < self.lowest or self.states is None:  # the first, whatever its score
                 self.lowest, self.misses = self.latest, 0
                 self.states = [{name: t.clone() for name, t in module.state_dict().items()} for module in self.modules]
             else:

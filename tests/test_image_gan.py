@@ -105,6 +105,12 @@ def test_choices(params):
     assert X.shape == (3, 8, 11, 3) and y.tolist() == [2, 0, 1]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_images_that_do_not_vary_are_no_accident():
+    X, y = quick().fit(np.full((120, 9, 9), 7, np.uint8), np.arange(120) % 2).sample(4, y=1)
+    assert X.shape == (4, 9, 9) and y.tolist() == [1] * 4
+
+
 @pytest.mark.parametrize("diff_augment", [{"rotate": 0.1}, {"cutout": 2}, {"translate": -0.1}, {"contrast": "yes"}])
 def test_bad_diff_augmentations_are_named(diff_augment):
     rows = imbalanced()

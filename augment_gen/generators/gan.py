@@ -48,6 +48,13 @@ class ConditionalGAN(BaseGenerator):
         Rows from which a class takes part in the adversarial stage: 20 for tables, 50 for images.
     numeric : {"auto", "gaussian", "bins"}
         Tables: how the continuous part of numeric columns is predicted; "auto" takes bins from 20,000 rows.
+    augment : "auto", dict, "none" or None, default="auto"
+        Images: random changes of the autoencoder's training images, as in `ConditionalVAE`.
+    diff_augment : "auto", dict, "none" or None, default="auto"
+        Images: random changes of real and drawn images alike before the discriminator sees them, so that it cannot learn few
+        images by heart; they do not show in what is drawn (Zhao et al. 2020). A dict says how much of each, from 0 to 1:
+        ``{"translate": 0.125, "cutout": 0.5, "brightness": 0.2, "contrast": 0.2}``; what is left out is off. "auto" is the
+        first two, since brightness can be what tells classes apart. None and "none" change nothing.
     novelty_filter : bool, default=True
         Thin rows that lie closer to a training row than training rows lie to each other.
     min_class_size : int, default=2
@@ -67,13 +74,17 @@ class ConditionalGAN(BaseGenerator):
         As in `ConditionalVAE`; the report also says in "adversarial" which classes took part in the adversarial stage.
     history_ : DataFrame
         Curves of both stages, named in the column "stage": those of the autoencoder; and generator, discriminator,
-        real_score, fake_score and stop_score (lower is better) of the adversarial stage.
+        real_score, fake_score and stop_score (lower is better) of the adversarial stage; for tables also moments (distance
+        of class means), for images label (the judge's cross-entropy beyond log 2) and anchor (mean squared error of
+        reconstructed training images).
 
     References
     ----------
     Goodfellow et al. (2014), "Generative adversarial nets"; Miyato and Koyama (2018), "cGANs with projection
     discriminator"; Miyato et al. (2018), "Spectral normalization"; Mescheder et al. (2018), "Which training methods for
-    GANs do actually converge?" (R1); Jang et al. (2017), "Categorical reparameterization with Gumbel-softmax".
+    GANs do actually converge?" (R1); Jang et al. (2017), "Categorical reparameterization with Gumbel-softmax"; Zhao et al.
+    (2020), "Differentiable augmentation for data-efficient GAN training"; Tseng et al. (2021), "Regularizing generative
+    adversarial networks under limited data" (LeCam); Larsen et al. (2016), "Autoencoding beyond pixels".
 
     Examples
     --------

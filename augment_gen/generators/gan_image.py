@@ -32,7 +32,7 @@ LATENTS = 50_000  # latents drawn beforehand, over all classes, that adversarial
 SCORE_IMAGES = 2000  # images in the stop score over all classes, at most 200 of each
 SCORE_CLASSES = 20
 N_SCORES = 8  # times that the stop score is computed
-PATIENCE = 4  # of them in a row without a better one, after which training stops
+PATIENCE = N_SCORES  # training runs to its end: the score often rises at the peak rate, and falls again as that comes down
 R1_EVERY = 8  # steps between two gradient penalties
 LECAM_START = 0.1  # share of the steps after which LeCam counts: before, there are no typical scores to stay near to
 LECAM_DECAY = 0.99  # of the moving averages of the discriminator's scores
@@ -186,7 +186,7 @@ class ImageAdversary:
             images = self.codec.inputs({name: tensor[index] for name, tensor in self.rows.items()}, None)["images"]
             real[k] = [self._seen(judge, images) for judge in judges]
         everything = [torch.cat(parts) for parts in zip(*real.values(), strict=True)]
-        scales = [(rows.mean(0), rows.std(0) + 1e-6) for rows in everything]
+        scales = [(rows.mean(0), _spread(rows)) for rows in everything]
 
         def score():
             draws, distances = np.random.default_rng(seed), []
@@ -300,6 +300,12 @@ class FixedNorms(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+
+def _spread(features):
+    """(p,): standard deviations of features (n, p), none so small that its quotients get out of hand."""
+    deviations = features.std(0)
+    return deviations.clamp_min(max(1e-3, 0.1 * float(deviations.mean())))
 
 
 def _judge_features(judge, images):
