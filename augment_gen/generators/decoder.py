@@ -40,7 +40,8 @@ class FittedDecoder:
     def _inputs(self, rows, part, generator):
         return self.codec.inputs({name: tensor[part].to(self.device) for name, tensor in rows.items()}, generator)
 
-    def _autocast(self):
+    def autocasting(self):
+        """A context in which networks run in bfloat16, where that is wanted."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast)
 
     @torch.no_grad()
@@ -48,7 +49,7 @@ class FittedDecoder:
         """Means and standard deviations, float32 arrays (n, latent_dim), of the codec's `rows`; int64 tensor (n,) classes."""
         means, deviations = [], []
         for part in self._passes(len(class_index)):
-            with self._autocast():
+            with self.autocasting():
                 inputs = self._inputs(rows, part, generator)
                 mean, log_variance = self.network.encode(inputs, class_index[part].to(self.device))
             means.append(mean.float().cpu())
@@ -67,7 +68,7 @@ class FittedDecoder:
         condition, parts = torch.from_numpy(np.asarray(class_index)), []
         for part in self._passes(len(z)):
             mine = {name: tensor[part].to(self.device) for name, tensor in noise.items()}
-            with self._autocast():
+            with self.autocasting():
                 outputs = self.network.decode(z[part].to(self.device), condition[part].to(self.device))
             parts.append({name: t.cpu() for name, t in self.network.realise(outputs, mine, temperature).items()})
         return {name: torch.cat([one[name] for one in parts]) for name in parts[0]}
@@ -80,7 +81,7 @@ class FittedDecoder:
         rows, parts = self.codec.encode(X), []
         generator = torch_generator(0, self.device)  # the inputs of what has a judge hold no noise
         for part in self._passes(len(X)):
-            with self._autocast():
+            with self.autocasting():
                 logits = self.network.judge(self._inputs(rows, part, generator)["images"])
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts).numpy()

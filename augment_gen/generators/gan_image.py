@@ -204,7 +204,7 @@ class ImageAdversary:
         """float32 (n, p): features by `judge` of images (n, C, H, W) from 0 to 1, in passes of bounded size."""
         parts = []
         for part in images.split(self.decoder.max_rows):
-            with self.decoder._autocast():
+            with self.decoder.autocasting():
                 parts.append(judge(part.to(self.decoder.device)).float())
         return torch.cat(parts)
 
