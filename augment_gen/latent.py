@@ -16,7 +16,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
-DENSITIES = ("interpolation", "mixture", "gaussian", "exemplar", "jitter")
 N_NEIGHBOURS = 5
 MAX_COMPONENTS = 30
 MAX_EXEMPLARS = 20_000  # rows of a class that latents are drawn around; more would cost a search of quadratic time

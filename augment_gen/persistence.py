@@ -18,7 +18,6 @@ from augment_gen.errors import ModelFileError
 
 FORMAT = "augment_gen"
 FORMAT_VERSION = 1
-MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors format itself
 
 
 def write_state(path, state):

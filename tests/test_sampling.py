@@ -226,6 +226,8 @@ def test_latents_go_back_to_rows(wine):
     assert (np.abs(back - wine[0]) / scale).mean() < 0.6 * far.mean()
     with pytest.raises(InvalidRequestError, match=r"z must have shape \(2, "):
         gen.decode(z[:3], wine[1][:2])
+    with pytest.raises(InvalidRequestError, match="temperature"):
+        gen.decode(z[:3], wine[1][:3], temperature=0)
 
 
 # ------------------------------------------------------------------ pipelines

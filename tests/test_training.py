@@ -60,10 +60,13 @@ def test_any_number_of_steps(n_steps):
 def test_averaged_weights_lag_behind_and_end_up_in_the_module():
     last, averaged = (line_fit(40, ema_decay=decay)[0].weight.item() for decay in (0.0, 0.99))
     assert 0 < averaged < last
-    model = nn.Linear(2, 2)
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 1.0)
     average = WeightAverage([model], 0.9)
-    average.update()
-    average.copy_into_modules()
+    nn.init.constant_(model.weight, 2.0)
+    with average.in_place():
+        assert model.weight.item() == 1.0
+    assert model.weight.item() == 2.0, "live again behind the block"
 
 
 def test_device_and_precision():

@@ -17,7 +17,6 @@ from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, Invali
 from augment_gen.layout import Block, TableLayout
 
 COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn)}
-CONTAINERS = (pd.DataFrame, pd.Series, np.ndarray, list, tuple, torch.Tensor)
 MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
 LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
 

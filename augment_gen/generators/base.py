@@ -5,7 +5,7 @@ The public methods here check, plan and restore formats; a generator adds ``_fit
 
 import warnings
 from abc import abstractmethod
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from augment_gen.codecs import TableCodec, infer_codec
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import InvalidRequestError, NoveltyWarning
-from augment_gen.generators.checks import check_classes, check_X
+from augment_gen.errors import NoveltyWarning
+from augment_gen.generators.checks import check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.screening import Screening
 from augment_gen.seeding import blocks, draw_seed, numpy_generator, stage_generator
@@ -132,8 +132,7 @@ class BaseGenerator(BaseOverSampler):
             A request that cannot be met; the message says why.
         """
         check_is_fitted(self)
-        if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < np.inf:
-            raise InvalidRequestError(f"temperature must be a number above 0; got {temperature!r}.")
+        check_temperature(temperature)
         rng = self._stream if random_state is None else numpy_generator(random_state)
         seed = draw_seed(rng)
         wanted = rows_wanted(n_samples, y, self.conditions_, np.random.default_rng(seed))

@@ -1,6 +1,7 @@
 """What `fit` refuses before anything is trained, whatever the modality and the generator."""
 
 import warnings
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import _num_samples, check_array, validate_data
 
-from augment_gen.errors import ClassTooSmallError, InvalidDataError, SmallClassWarning
+from augment_gen.errors import ClassTooSmallError, InvalidDataError, InvalidRequestError, SmallClassWarning
 
 WARN_BELOW = 5  # rows of a class under which its synthetic rows can only be small variations of the real ones
 
@@ -50,6 +51,12 @@ def check_X(estimator, X, y):
             f"Found input variables with inconsistent numbers of samples: X has {_num_samples(X)} rows, y has "
             f"{_num_samples(y)} labels. Every row needs one label."
         )
+
+
+def check_temperature(temperature):
+    """Refuse what is no finite number above 0."""
+    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < np.inf:
+        raise InvalidRequestError(f"temperature must be a number above 0; got {temperature!r}.")
 
 
 def check_classes(conditions, min_class_size):

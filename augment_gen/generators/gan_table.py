@@ -3,8 +3,8 @@
 The decoder of a class-conditional VAE and the densities fitted to its latents are the generator that adversarial
 training starts from, so a few hundred steps suffice and a class cannot be lost from the start.
 
-DEVIATION: latents are drawn from the autoencoder's class densities, not from N(0, I) as in Goodfellow et al. (2014):
-measured on Adult, a decoder fed with N(0, I) starts out far more easily told from real rows.
+DEVIATION: latents are drawn from the autoencoder's class densities, not from N(0, I) as in Goodfellow et al. (2014): those
+are where the decoder has been trained, so its rows are close to real ones before the first adversarial step.
 """
 
 import itertools

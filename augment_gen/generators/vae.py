@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from augment_gen.errors import InvalidRequestError
 from augment_gen.generators.autoencoder import fit_autoencoder
 from augment_gen.generators.base import BaseGenerator
+from augment_gen.generators.checks import check_temperature
 from augment_gen.seeding import numpy_generator, torch_generator
 
 AUTO = StrOptions({"auto"})
@@ -55,7 +56,7 @@ class ConditionalVAE(BaseGenerator):
         Images: weight of the term that makes the decoder obey its label, in nats per nat of a classifier's cross-entropy. 0
         trains without that classifier, and draws without its filter.
     norm : {"batch", "group"}, default="batch"
-        Images: normalisation layers. Batch norm is about twice as fast on CPUs; group norm looks at one image at a time.
+        Images: normalisation layers. Batch norm is 1.7 times as fast on a CPU; group norm looks at one image at a time.
     latent_density : {"auto", "interpolation", "mixture", "gaussian", "exemplar"}
         The density of each class in latent space; "auto" chooses by class size.
     novelty_filter : bool, default=True
@@ -199,6 +200,7 @@ class ConditionalVAE(BaseGenerator):
         Every column is sampled, as in `sample`; no filter is applied.
         """
         check_is_fitted(self)
+        check_temperature(temperature)
         class_index = self.conditions_.encode(y)
         z = torch.as_tensor(np.asarray(z), dtype=torch.float32)
         if z.shape != (len(class_index), self.decoder_.density.dim):

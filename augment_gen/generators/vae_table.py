@@ -29,7 +29,7 @@ class TableSettings:
 
     @classmethod
     def for_size(cls, n_rows, n_columns):
-        """Measured on nine tables of 214 to 32,561 rows: see benchmarks/RESULTS.md."""
+        """Measured on ten tables of 131 to 32,561 rows: see benchmarks/RESULTS.md."""
         latent_dim = 8 if n_columns < 8 else 16 if n_columns < 20 else 24
         if n_rows >= LARGE_TABLE:
             narrow = n_columns < 8
@@ -48,7 +48,7 @@ class TableSettings:
             learning_rate=4e-3,
             weight_decay=1e-2 if small else 1e-4,
             ema_decay=0.0,
-            input_noise=0.1 if small else 0.0,  # memorisation: copies fall from .47 to .06 of the rows
+            input_noise=0.1 if small else 0.0,  # against learning rows by heart
         )
 
 
