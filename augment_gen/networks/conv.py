@@ -18,7 +18,7 @@ VARIANCE_FLOOR = 1e-4  # of a pixel: a hundredth of the range, so that flat imag
 
 
 def image_norm(kind, channels, affine=True):
-    """A layer of batch or group normalisation. Batch norm took 1.7 times less time a step on a CPU; group norm sees one image only."""
+    """Batch or group normalisation. Batch norm made a step 1.7 times as fast on a CPU; group norm sees one image only."""
     if kind == "batch":
         return nn.BatchNorm2d(channels, affine=affine)
     return nn.GroupNorm(math.gcd(8, channels), channels, affine=affine)
