@@ -1,6 +1,6 @@
 """Dtypes and 1-D values as JSON, without pickle.
 
-Enters: numpy and pandas dtypes, and arrays of labels or category levels. Leaves: JSON-able objects, and back. What JSON
+Enters: numpy and pandas dtypes, arrays of labels or category levels, and frames. Leaves: JSON-able objects, and back. What JSON
 cannot hold (a level that is a tuple, say) is refused by name.
 """
 
@@ -105,3 +105,31 @@ def array_from_json(state):
             array[position] = value
         return array
     return pd.array(values, dtype=dtype)
+
+
+def frame_to_state(frame):
+    """A DataFrame with a plain index as JSON and arrays: numbers as they are, all else as codes and distinct values."""
+    columns = []
+    for name, column in frame.items():
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+            content = {"values": column.to_numpy()}
+        else:
+            codes, levels = pd.factorize(column)
+            content = {"codes": codes.astype(np.int32), "levels": array_to_json(np.asarray(levels.astype(object)))}
+        columns.append({"name": scalar_to_json(name), "dtype": dtype_to_json(column.dtype), **content})
+    return {"columns": columns}
+
+
+def frame_from_state(state):
+    """The frame that `frame_to_state` wrote."""
+    columns = []
+    for column in state["columns"]:
+        dtype = dtype_from_json(column["dtype"])
+        if "values" in column:
+            values = pd.Series(column["values"], dtype=dtype)
+        else:
+            levels = [*array_from_json(column["levels"]), None]  # code -1: missing
+            values = pd.Series([levels[code] for code in column["codes"]], dtype=object).astype(dtype)
+        columns.append(values)
+    names = [scalar_from_json(column["name"]) for column in state["columns"]]
+    return pd.concat(columns, axis=1, keys=range(len(columns))).set_axis(names, axis=1)

@@ -1,4 +1,4 @@
-"""One file for a fitted generator: safetensors with a JSON header, and no pickle.
+"""One file for a fitted generator or a pool: safetensors with a JSON header, and no pickle.
 
 Enters: a nested dict of JSON values and arrays. Leaves: that dict again. Arrays become tensors of the file, named by
 their path in the dict; the rest is JSON in the file's metadata. Reading executes nothing.
@@ -7,6 +7,7 @@ their path in the dict; the rest is JSON in the file's metadata. Reading execute
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,29 @@ from augment_gen.errors import ModelFileError
 
 FORMAT = "augment_gen"
 FORMAT_VERSION = 1
+MODEL = "model"  # the kind of a file that does not name one
 
 
-def write_state(path, state):
+def write_state(path, state, kind=MODEL):
     """Write `state` to `path`: aside first, then renamed over it, so that a crash leaves the old file or the new one."""
     tensors = {}
-    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "state": _split(state, "", tensors)}
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "state": _split(state, "", tensors)}
     metadata = {"augment_gen": json.dumps(header, allow_nan=False)}
+    with written_aside(path) as aside:
+        save_file(tensors, aside, metadata=metadata)
+
+
+@contextmanager
+def written_aside(path):
+    """The name of a file beside `path` to write to; it takes the place of `path` at the end of the with-block, or is gone.
+
+    It is flushed to the disk first, so that a crash leaves the old file or the whole new one.
+    """
     path = Path(path)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     try:
-        save_file(tensors, aside, metadata=metadata)
+        yield aside
         _flush(aside)
         os.chmod(aside, 0o666 & ~_umask())
         os.replace(aside, path)
@@ -38,37 +50,45 @@ def write_state(path, state):
         raise
 
 
-def read_state(path):
+def read_state(path, kind=MODEL, mapped=False):
     """The state that `write_state` wrote, arrays as numpy arrays and tensors where they were.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : str
+        What the file has to hold.
+    mapped : bool
+        Leave tensors in the file, mapped into memory, rather than copy them.
 
     Raises
     ------
     FileNotFoundError
     ModelFileError
-        Truncated, foreign, damaged, or written by a newer version.
+        Truncated, foreign, damaged, of another kind, or written by a newer version.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no model file {str(path)!r}.")
+        raise FileNotFoundError(f"There is no {kind} file {str(path)!r}.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if "augment_gen" not in metadata:
                 raise ModelFileError(f"{path.name} is a safetensors file, but not one that augment_gen wrote.")
             header = json.loads(metadata["augment_gen"])
-            _check_header(header, path)
+            _check_header(header, path, kind)
             # a copy lies aligned in memory as it did before saving, so that products round alike, to the last bit
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            tensors = {name: file.get_tensor(name) if mapped else file.get_tensor(name).clone() for name in file.keys()}
             return _join(header["state"], "", tensors)
     except (SafetensorError, json.JSONDecodeError, RecursionError, KeyError, TypeError, ValueError, OSError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(
-            f"{path.name} is no model file of augment_gen, or it is damaged or cut short ({type(error).__name__}: {error})."
+            f"{path.name} is no {kind} file of augment_gen, or it is damaged or cut short ({type(error).__name__}: {error})."
         ) from error
 
 
-def _check_header(header, path):
+def _check_header(header, path, kind):
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ModelFileError(f"{path.name} does not carry augment_gen's header.")
     version = header.get("format_version")
@@ -78,6 +98,10 @@ def _check_header(header, path):
         raise ModelFileError(
             f"{path.name} has format version {version}; this augment_gen reads up to {FORMAT_VERSION}. Upgrade augment_gen."
         )
+    found = header.get("kind", MODEL)
+    if found != kind:
+        openers = {MODEL: "augment_gen.load", "pool": "SyntheticPool.open"}
+        raise ModelFileError(f"{path.name} holds a {found}, not a {kind}. Read it with {openers.get(found, 'what wrote it')}.")
 
 
 def _split(value, name, tensors):

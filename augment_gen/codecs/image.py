@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from augment_gen.codecs.base import Codec
+from augment_gen.codecs.pillow import PILImages
 from augment_gen.errors import InvalidDataError, InvalidTypeError
 
 SIDES = (8, 256)  # smallest and largest height or width, in pixels
@@ -28,8 +30,8 @@ class ImageFormat:
 
     Attributes
     ----------
-    container : {"ndarray", "Tensor", "list"}
-        A list holds one ndarray per image.
+    container : {"ndarray", "Tensor", "list", "pil"}
+        A list holds one ndarray per image; "pil" are PIL images.
     layout : {"nhw", "nhwc", "nchw"}
     dtype : str
         numpy's ``dtype.str``, or the name of a torch dtype.
@@ -71,8 +73,9 @@ class ImageCodec(Codec):
     """Grey or colour images of one size, 8 to 256 pixels a side.
 
     ndarrays are (n, H, W) or (n, H, W, C), tensors (n, H, W) or (n, C, H, W); the other order of axes is recognised, since
-    only channels can be fewer than 8. uint8 ranges from 0 to 255. Floats range over [0, 1], else [-1, 1], where they lie
-    within; those beyond, and all other integers, keep the range that was observed: 12-bit images in uint16 stay 12-bit.
+    only channels can be fewer than 8. A list may hold arrays or PIL images; the latter go out as `PILImages`. uint8 ranges
+    from 0 to 255. Floats range over [0, 1], else [-1, 1], where they lie within; those beyond, and all other integers, keep
+    the range that was observed: 12-bit images in uint16 stay 12-bit.
 
     Attributes
     ----------
@@ -89,7 +92,7 @@ class ImageCodec(Codec):
 
     @classmethod
     def accepts(cls, X):
-        return not isinstance(X, pd.DataFrame) and np.ndim(X) >= 3
+        return not isinstance(X, pd.DataFrame) and (_is_pil(X) or np.ndim(X) >= 3)
 
     def fit(self, X, class_index):
         form, images = _read(X)
@@ -129,6 +132,8 @@ class ImageCodec(Codec):
         if form.container == "Tensor":
             return values.to(getattr(torch, form.dtype)).contiguous()
         array = np.ascontiguousarray(values.numpy().astype(form.dtype))
+        if form.container == "pil":
+            return PILImages(array)
         return list(array) if form.container == "list" else array
 
     def vectors(self, X):
@@ -146,13 +151,15 @@ class ImageCodec(Codec):
             return [image for part in parts for image in part]
         if len(parts) == 1:
             return parts[0]
+        if isinstance(parts[0], PILImages):
+            return PILImages(np.concatenate([part.array for part in parts]))
         return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts)
 
     def take(self, X, index):
         return [X[i] for i in index] if isinstance(X, list) else X[index]
 
     def concatenate(self, X, X_new):
-        if isinstance(X, (list, tuple)):
+        if isinstance(X, (list, tuple, PILImages)):
             return [*X, *X_new]
         return torch.cat([X, X_new.to(X.device)]) if isinstance(X, torch.Tensor) else np.concatenate([X, X_new])
 
@@ -188,7 +195,9 @@ class ImageCodec(Codec):
 
 def _read(X):
     """The format of X (without its range), and X as an ndarray (n, C, H, W): a view, for all dtypes that numpy has."""
-    container = "Tensor" if isinstance(X, torch.Tensor) else "list" if isinstance(X, (list, tuple)) else "ndarray"
+    if isinstance(X, (list, tuple)) and _is_pil(X):
+        X = PILImages.stack(X)
+    container = _container(X)
     images = X.detach().cpu() if container == "Tensor" else np.asarray(X)
     dtype = str(images.dtype).removeprefix("torch.") if container == "Tensor" else images.dtype.str
     if container == "Tensor":
@@ -200,6 +209,16 @@ def _read(X):
     elif layout == "nhwc":
         images = images.transpose(0, 3, 1, 2)
     return ImageFormat(container, layout, dtype, *images.shape[1:]), images
+
+
+def _container(X):
+    if isinstance(X, PILImages):
+        return "pil"
+    return "Tensor" if isinstance(X, torch.Tensor) else "list" if isinstance(X, (list, tuple)) else "ndarray"
+
+
+def _is_pil(X):
+    return isinstance(X, PILImages) or (isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], Image.Image))
 
 
 def _check_dtype(dtype):

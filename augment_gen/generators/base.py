@@ -14,9 +14,10 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from augment_gen.codecs import TableCodec, infer_codec
+from augment_gen.codecs import TableCodec, infer_codec, read
+from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import NoveltyWarning
+from augment_gen.errors import InvalidTypeError, NoveltyWarning
 from augment_gen.generators.checks import check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.screening import Screening
@@ -46,16 +47,19 @@ class BaseGenerator(BaseOverSampler):
 
     # ---------------------------------------------------------------- public
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y=None):
         """Train on X (n rows or images) and y (n labels).
 
         Parameters
         ----------
-        X : DataFrame, array or tensor
+        X : DataFrame, array, tensor, list of PIL images or dataset
             A table: DataFrame with columns of any kinds, or 2-D array-like (n, n_features); missing values are kept.
-            Images: ndarray (n, H, W) or (n, H, W, C), or tensor (n, C, H, W) or (n, H, W); uint8, uint16 or float.
+            Images: ndarray (n, H, W) or (n, H, W, C), or tensor (n, C, H, W) or (n, H, W); uint8, uint16 or float; or a
+            list of PIL images of one size.
+            A map-style torch dataset of (sample, label), torchvision's included: its samples are read once, as they are
+            before its transform; above 2 GB they are kept in a temporary file rather than in memory.
         y : array-like (n,)
-            Class labels: str, int, bool or categorical. At least two classes.
+            Class labels: str, int, bool or categorical. At least two classes. None for a dataset, which has its own.
 
         Returns
         -------
@@ -92,6 +96,10 @@ class BaseGenerator(BaseOverSampler):
         return self._fit_resample(X, y)
 
     def _fit_resample(self, X, y):
+        if is_dataset(X):
+            raise InvalidTypeError(
+                "fit_resample takes arrays, frames or lists. For a dataset use augment_gen.pipelines.rebalance_dataset."
+            )
         wanted = self._fit(X, y)
         X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0)
         self.synthetic_mask_ = np.arange(_num_samples(X) + len(wanted)) >= _num_samples(X)
@@ -182,6 +190,7 @@ class BaseGenerator(BaseOverSampler):
             raise
 
     def _fit_anew(self, X, y):
+        X, y = read(X, y)
         check_X(self, X, y)
         self.conditions_, class_index = ConditionEncoder().fit(y)
         check_classes(self.conditions_, self.min_class_size)

@@ -1,0 +1,191 @@
+"""Torch datasets of (sample, label) as X and y.
+
+Enters: a map-style dataset, torchvision's included. Leaves: its samples as they are before its transform, decoded once
+into one array, and their labels. What would fill the memory is kept in a nameless temporary file and read from there.
+"""
+
+import copy
+import tempfile
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
+
+from augment_gen.codecs.pillow import PILImages, like_first, pixels
+from augment_gen.errors import InvalidDataError, InvalidRequestError, InvalidTypeError
+
+IN_MEMORY = 2**31  # bytes of samples above which they are kept in a file
+TRANSFORMS = ("transform", "target_transform", "transforms")  # torchvision's names for what a dataset does to its items
+
+
+def is_dataset(X):
+    """Whether X is a dataset of items rather than an array, frame or list of them."""
+    if isinstance(X, Dataset):
+        return True
+    plain = isinstance(X, (list, tuple, str, bytes, dict, PILImages)) or hasattr(X, "__array__") or hasattr(X, "shape")
+    return not plain and hasattr(X, "__getitem__") and hasattr(X, "__len__")
+
+
+def untransformed(dataset):
+    """The dataset without its transforms, which are found where torchvision's datasets keep them; itself where it has none.
+
+    The given dataset is left as it is: what comes back is a shallow copy.
+    """
+    if isinstance(dataset, Subset):
+        return Subset(untransformed(dataset.dataset), dataset.indices)
+    if isinstance(dataset, ConcatDataset):
+        return ConcatDataset([untransformed(part) for part in dataset.datasets])
+    if all(getattr(dataset, name, None) is None for name in TRANSFORMS):
+        return dataset
+    bare = copy.copy(dataset)
+    for name in TRANSFORMS:
+        if getattr(bare, name, None) is not None:
+            setattr(bare, name, None)
+    return bare
+
+
+def transforms_of(dataset):
+    """``(transform, target_transform)`` that the dataset applies to its items; None for what it does not.
+
+    Raises
+    ------
+    InvalidRequestError
+        Joined datasets that transform their items differently, or a transform of sample and label together.
+    """
+    if isinstance(dataset, Subset):
+        return transforms_of(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        found = [transforms_of(part) for part in dataset.datasets]
+        if any(one[0] is not found[0][0] or one[1] is not found[0][1] for one in found[1:]):
+            raise InvalidRequestError(
+                "The joined datasets have different transforms, so it is unclear which one synthetic samples should go "
+                "through. Give transform=."
+            )
+        return found[0]
+    transform, target_transform = getattr(dataset, "transform", None), getattr(dataset, "target_transform", None)
+    if transform is None and target_transform is None and getattr(dataset, "transforms", None) is not None:
+        raise InvalidRequestError(
+            "The dataset has `transforms`, which take sample and label together. Give it `transform` and "
+            "`target_transform` instead, or give transform= here."
+        )
+    return transform, target_transform
+
+
+def read_labels(dataset):
+    """The labels of all items, untransformed: a list, or the tensor of a ``TensorDataset``.
+
+    Taken from ``targets`` (or ``labels``) where there are as many as items; otherwise every item is read.
+    """
+    if isinstance(dataset, Subset):
+        labels = read_labels(dataset.dataset)
+        positions = np.asarray(dataset.indices)
+        return labels[torch.from_numpy(positions)] if isinstance(labels, torch.Tensor) else [labels[i] for i in positions]
+    if isinstance(dataset, ConcatDataset):
+        return [label for part in dataset.datasets for label in _as_list(read_labels(part))]
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
+        return dataset.tensors[1]
+    for name in ("targets", "labels"):
+        labels = getattr(dataset, name, None)
+        if labels is not None and np.ndim(labels) == 1 and len(labels) == len(dataset):
+            return _as_list(labels)
+    bare = untransformed(dataset)
+    return [plain_label(sample_and_label(bare, number)[1]) for number in range(len(bare))]
+
+
+def sample_and_label(dataset, number):
+    """Item `number`, checked to be a pair.
+
+    Raises
+    ------
+    InvalidTypeError
+    """
+    item = dataset[number]
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        what = f"a {type(item).__name__}" + (f" of {len(item)}" if isinstance(item, (tuple, list)) else "")
+        raise InvalidTypeError(
+            f"Item {number} of the dataset is {what}; each must be a pair (sample, label). Wrap the dataset in one whose "
+            "__getitem__ returns such pairs."
+        )
+    return item
+
+
+def read_dataset(dataset, image_size=None, in_memory=IN_MEMORY):
+    """All samples and labels of a map-style dataset, without its transforms.
+
+    Parameters
+    ----------
+    dataset : Dataset, or any object with ``__len__`` and ``__getitem__``
+        Of pairs (sample, label): a sample is a PIL image, an ndarray or a tensor, all of one shape.
+    image_size : (int, int), optional
+        (height, width) that PIL images are resized to, by antialiased bicubic interpolation.
+    in_memory : int
+        Bytes of samples above which they are kept in a temporary file, which goes when nothing refers to it any more.
+
+    Returns
+    -------
+    X : PILImages, ndarray or tensor (n, ...)
+        By what the samples are.
+    y : list, or tensor (n,)
+        Labels: plain Python values where they are a list.
+
+    Raises
+    ------
+    InvalidDataError, InvalidTypeError
+        No items, items that are no pairs, samples that differ in size; the message says which.
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise InvalidTypeError("The dataset is iterable-style. Give a map-style one, with __len__ and __getitem__.")
+    if len(dataset) == 0:
+        raise InvalidDataError("The dataset is empty. Give one that holds at least two items of each of two classes.")
+    bare = untransformed(dataset)
+    if isinstance(bare, TensorDataset) and len(bare.tensors) == 2:
+        return bare.tensors
+    first = sample_and_label(bare, 0)[0]
+    as_array = _reader(first, image_size)
+    example = as_array(first)
+    samples = _empty((len(bare), *example.shape), example.dtype, in_memory)
+    labels = []
+    for number in range(len(bare)):
+        sample, label = sample_and_label(bare, number)
+        samples[number] = like_first(as_array(sample), example, number)
+        labels.append(plain_label(label))
+    if isinstance(first, Image.Image):
+        return PILImages(samples), labels
+    return (torch.from_numpy(samples) if isinstance(first, torch.Tensor) else samples), labels
+
+
+def _reader(first, image_size):
+    """What turns a sample like `first` into an ndarray."""
+    if isinstance(first, Image.Image):
+        if image_size is None:
+            return pixels
+        return lambda image: pixels(image.resize(tuple(image_size)[::-1], Image.Resampling.BICUBIC))
+    if image_size is not None:
+        raise InvalidRequestError(
+            f"image_size resizes PIL images, but the dataset's samples are of type {type(first).__name__}. Resize them in "
+            "the dataset."
+        )
+    if isinstance(first, torch.Tensor):
+        return lambda tensor: tensor.detach().cpu().numpy()
+    if isinstance(first, np.ndarray):
+        return np.asarray
+    raise InvalidTypeError(
+        f"The dataset's samples are of type {type(first).__name__}; PIL images, arrays and tensors can be learned from."
+    )
+
+
+def _empty(shape, dtype, in_memory):
+    if np.prod(shape, dtype=float) * dtype.itemsize <= in_memory:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:  # the mapping outlives the file's name and handle
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def _as_list(labels):
+    return labels.tolist() if isinstance(labels, (torch.Tensor, np.ndarray)) else [plain_label(label) for label in labels]
+
+
+def plain_label(label):
+    """A label as a plain Python value."""
+    return label.item() if isinstance(label, (torch.Tensor, np.generic)) and np.ndim(label) == 0 else label

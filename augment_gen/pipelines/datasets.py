@@ -1,0 +1,269 @@
+"""Synthetic samples as torch datasets, alone and behind real ones.
+
+Enters: a generator or a pool, and for `rebalance_dataset` a map-style dataset. Leaves: map-style datasets whose item i is
+always the same, however many workers read it, and whose items look like the real dataset's.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Subset
+
+from augment_gen.codecs.dataset import plain_label, read_dataset, read_labels, sample_and_label, transforms_of, untransformed
+from augment_gen.conditioning import ConditionEncoder
+from augment_gen.errors import InvalidRequestError
+from augment_gen.generators import ConditionalVAE
+from augment_gen.pipelines.forms import SampleForm, labels_like
+from augment_gen.pipelines.pool import SyntheticPool
+from augment_gen.sampling.plan import rows_missing
+
+
+class SyntheticDataset(Dataset):
+    """Synthetic samples as a map-style dataset, in torchvision's manner.
+
+    All samples are drawn when the dataset is made. Workers look them up, so that they need neither the generator nor a GPU.
+
+    Parameters
+    ----------
+    source : fitted generator or SyntheticPool
+    counts : dict {label: int}, optional
+        How many samples of each label. With a pool: its first ones of each label, and all of them by default.
+    transform, target_transform : callable, optional
+        Applied to each sample and to each label, as in torchvision.
+    seed : int, default=0
+        For drawing from a generator.
+
+    Attributes
+    ----------
+    classes : list of str
+        Names of the labels, sorted as the labels are.
+    class_to_idx : dict {str: int}
+    targets : list
+        The label of each item, before `target_transform`: integer labels as they are, other labels by their position in
+        `classes`.
+    pool : SyntheticPool
+
+    Notes
+    -----
+    Samples have the form that the generator was fitted on: PIL images after a dataset of those, tensors after tensors, arrays
+    after arrays, and a dict {column: value} for each row of a DataFrame.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from augment_gen import ConditionalVAE
+    >>> from augment_gen.pipelines import SyntheticDataset
+    >>> digits = load_digits()
+    >>> gen = ConditionalVAE(max_steps=5, random_state=0, device="cpu").fit(digits.images.astype("uint8"), digits.target)
+    >>> dataset = SyntheticDataset(gen, {3: 20, 8: 50})
+    >>> len(dataset), dataset.classes, dataset[25][0].shape, dataset[25][1]
+    (70, ['3', '8'], (8, 8), 8)
+    """
+
+    def __init__(self, source, counts=None, transform=None, target_transform=None, *, seed=0):
+        if not isinstance(source, SyntheticPool):
+            if counts is None:
+                raise InvalidRequestError("Give counts, a dict {label: number}: how many samples of each label to draw.")
+            source = SyntheticPool(source, counts, seed=seed)
+        counts = source.counts if counts is None else _counts_in(source, counts)
+        self.pool, self.transform, self.target_transform = source, transform, target_transform
+        self.classes, self.class_to_idx = _names(list(counts))
+        self.targets = [self.class_to_idx[str(label)] for label, n in counts.items() for _ in range(n)]
+        self._places = [(label, number) for label, n in counts.items() for number in range(n)]
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        index = range(len(self))[index]  # an IndexError past the end, and negative numbers from there
+        return _transformed(self.pool.item(*self._places[index]), self.targets[index], self.transform, self.target_transform)
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+class RebalancedDataset(Dataset):
+    """What `rebalance_dataset` returns: real items, and synthetic ones behind them.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        The real one, as given.
+    targets : list
+        The label of each item, before any ``target_transform``.
+    is_synthetic : bool ndarray (n,)
+        Which items are synthetic.
+    classes, class_to_idx
+        The real dataset's, or made from its labels where it has none.
+    pool : SyntheticPool or None
+        None where nothing had to be added.
+    """
+
+    def __init__(self, dataset, labels, pool, label_of, transform, target_transform, same_size):
+        self.dataset, self.pool, self.transform, self.target_transform = dataset, pool, transform, target_transform
+        counts = {} if pool is None else pool.counts
+        added = [label_of[label] for label, n in counts.items() for _ in range(n)]
+        self.targets = [*labels, *added]
+        self.is_synthetic = np.arange(len(self.targets)) >= len(labels)
+        classes, class_to_idx = _names(list(dict.fromkeys(labels)))
+        self.classes = _attribute(dataset, "classes", classes)
+        self.class_to_idx = _attribute(dataset, "class_to_idx", class_to_idx)
+        sample, label = sample_and_label(untransformed(dataset), 0)
+        self._form = None if pool is None else SampleForm(sample, pool, same_size)
+        self._added = labels_like(added, label)
+
+    @property
+    def generator(self):
+        """The fitted generator; None where nothing was added, and in worker processes."""
+        return None if self.pool is None else self.pool.generator
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        index = range(len(self))[index]
+        return self.dataset[index] if index < len(self.dataset) else self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        n_real = len(self.dataset)
+        real = iter(self._real([index for index in indices if index < n_real]))
+        synthetic = iter(self._synthetic([index - n_real for index in indices if index >= n_real]))
+        return [next(real) if index < n_real else next(synthetic) for index in indices]
+
+    def _real(self, indices):
+        if hasattr(self.dataset, "__getitems__") and indices:
+            return self.dataset.__getitems__(indices)
+        return [self.dataset[index] for index in indices]
+
+    def _synthetic(self, numbers):
+        if not numbers:
+            return []
+        if isinstance(self._added, torch.Tensor):
+            labels = self._added[numbers].unbind()
+        else:
+            labels = [self._added[number] for number in numbers]
+        if self.transform is None and self.target_transform is None:
+            return list(zip(self._form.items(numbers, own=False), labels, strict=True))
+        pairs = zip(self._form.items(numbers), labels, strict=True)
+        return [_transformed(sample, label, self.transform, self.target_transform) for sample, label in pairs]
+
+
+def rebalance_dataset(
+    dataset, generator=None, sampling_strategy="auto", transform=None, *, target_transform=None, image_size=None, seed=0
+):
+    """A dataset with synthetic samples behind the real ones, so that its rare classes are rare no more.
+
+    Give it the *training* part only: a validation or test part must stay as it is, or it says nothing about real data.
+    Of a ``Subset``, nothing but that subset is looked at.
+
+    Parameters
+    ----------
+    dataset : map-style dataset of (sample, label)
+        torchvision's datasets, such as ``ImageFolder``; ``TensorDataset``; ``Subset`` and ``ConcatDataset`` of those; or any
+        object with ``__len__`` and ``__getitem__``. Samples are PIL images, arrays or tensors, all of one size.
+    generator : generator, optional
+        Fitted: it must have been fitted on samples of the same form. Not yet fitted: it is fitted to `dataset`, without the
+        dataset's transform. By default a new `ConditionalVAE`.
+    sampling_strategy : str, float, dict or callable, default="auto"
+        As in imbalanced-learn, over labels (or class names, where the dataset has ``class_to_idx``): "auto" brings every class
+        up to the largest.
+    transform, target_transform : callable, optional
+        For synthetic samples and their labels. By default those of the dataset itself, so that synthetic and real items go
+        through the same.
+    image_size : (int, int), optional
+        (height, width) that PIL images are resized to before a generator is fitted on them; synthetic ones have that size
+        before `transform`. Needed where images differ in size or exceed 256 pixels a side.
+    seed : int, default=0
+        For a generator made here, and for the samples.
+
+    Returns
+    -------
+    RebalancedDataset
+        Items in the form of `dataset`: first all of its own, then the synthetic ones.
+
+    Raises
+    ------
+    InvalidDataError, InvalidTypeError
+        Items that cannot be learned from.
+    InvalidRequestError
+        A fitted generator whose samples differ from the dataset's in form or size.
+    UnknownLabelError
+        A fitted generator that does not know a label.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_digits
+    >>> from torch.utils.data import TensorDataset
+    >>> from augment_gen import ConditionalVAE
+    >>> from augment_gen.pipelines import rebalance_dataset
+    >>> digits = load_digits(n_class=3)
+    >>> images, labels = torch.tensor(digits.images / 16).float()[:, None][:-150], torch.tensor(digits.target)[:-150]
+    >>> train = TensorDataset(images, labels)
+    >>> balanced = rebalance_dataset(train, ConditionalVAE(max_steps=5, random_state=0, device="cpu"))
+    >>> len(train), len(balanced), balanced.is_synthetic.sum().item()
+    (387, 396, 9)
+    >>> balanced[-1][0].shape, balanced[-1][1].dtype
+    (torch.Size([1, 8, 8]), torch.int64)
+    """
+    generator = ConditionalVAE(random_state=seed) if generator is None else generator
+    if hasattr(generator, "classes_"):
+        labels = read_labels(dataset)
+    else:
+        samples, labels = read_dataset(dataset, image_size)
+        generator.fit(samples, labels)
+    if transform is None and target_transform is None:
+        transform, target_transform = transforms_of(dataset)
+    conditions, class_index = ConditionEncoder().fit(labels)
+    class_to_idx = _attribute(dataset, "class_to_idx", {})
+    strategy = _by_label(sampling_strategy, class_to_idx, conditions.classes_.tolist())
+    _, to_add = rows_missing(strategy, class_index, conditions)
+    # a generator may have been fitted on the names of the classes, where the dataset's labels are their numbers
+    known, names = set(generator.classes_.tolist()), {target: name for name, target in class_to_idx.items()}
+    label_of = {one if one in known else names.get(one, one): one for one in map(plain_label, to_add)}
+    counts = {name: n for name, n in zip(label_of, to_add.values(), strict=True) if n}
+    pool = SyntheticPool(generator, counts, seed=seed) if counts else None
+    labels = conditions.classes_[class_index].tolist()
+    return RebalancedDataset(dataset, labels, pool, label_of, transform, target_transform, image_size is None)
+
+
+def _names(labels):
+    """``(classes, class_to_idx)`` as torchvision has them: integer labels keep their number, others get their position."""
+    labels = sorted(labels) if len({type(label) for label in labels}) == 1 else sorted(labels, key=str)
+    whole = all(isinstance(label, int) for label in labels)
+    return [str(label) for label in labels], {str(one): int(one) if whole else place for place, one in enumerate(labels)}
+
+
+def _attribute(dataset, name, default):
+    """An attribute of the dataset, or of what it is a subset of."""
+    while not hasattr(dataset, name) and isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return getattr(dataset, name, default)
+
+
+def _counts_in(pool, counts):
+    """`counts` by plain labels; raises where the pool holds fewer."""
+    if not isinstance(counts, Mapping):
+        raise InvalidRequestError(f"counts must be a dict {{label: number}}; got {counts!r}.")
+    counts = {plain_label(label): n for label, n in counts.items()}
+    for label, n in counts.items():
+        held = len(pool.rows(label))
+        if n > held:
+            raise InvalidRequestError(
+                f"counts asks for {n} samples of {label!r}, but the pool holds {held}. Draw a larger pool, or ask for fewer."
+            )
+    return counts
+
+
+def _by_label(sampling_strategy, class_to_idx, labels):
+    """A strategy given by class names, by labels."""
+    if not isinstance(sampling_strategy, Mapping):
+        return sampling_strategy
+    known = set(labels)
+    return {one if one in known else class_to_idx.get(one, one): n for one, n in sampling_strategy.items()}
+
+
+def _transformed(sample, target, transform, target_transform):
+    sample = sample if transform is None else transform(sample)
+    return sample, target if target_transform is None else target_transform(target)
