@@ -17,7 +17,7 @@ LEVELS = [
     {"cli"},
 ]
 # siblings of one level do not know each other, but for these
-ALLOWED = {("sampling", "conditioning")}
+ALLOWED = {("sampling", "conditioning"), ("sampling", "codecs")}
 
 
 def room(path):

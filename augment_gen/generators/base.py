@@ -3,7 +3,6 @@
 The public methods here check, plan and restore formats; a generator adds ``_fit_generator``.
 """
 
-import warnings
 from abc import abstractmethod
 from numbers import Integral
 
@@ -17,13 +16,12 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import InvalidTypeError, NoveltyWarning
+from augment_gen.errors import InvalidTypeError
 from augment_gen.generators.checks import check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
+from augment_gen.sampling.rounds import Rounds, as_filters
 from augment_gen.sampling.screening import Screening
-from augment_gen.seeding import blocks, draw_seed, numpy_generator, stage_generator
-
-MAX_ROUNDS = 10  # draws of a rejected row before it is kept as it is
+from augment_gen.seeding import blocks, draw_seed, numpy_generator
 
 
 class BaseGenerator(BaseOverSampler):
@@ -78,7 +76,7 @@ class BaseGenerator(BaseOverSampler):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_resample(self, X, y):
+    def fit_resample(self, X, y, *, filters=None, on_shortfall="warn"):
         """Train, then return X and y with synthetic rows behind, as many as ``sampling_strategy`` says.
 
         The original rows come first, untouched. ``synthetic_mask_`` tells which rows are synthetic.
@@ -87,21 +85,24 @@ class BaseGenerator(BaseOverSampler):
         ----------
         X, y
             As for `fit`.
+        filters, on_shortfall
+            As for `sample`; filters that can be fitted are copied and fitted to X and y.
 
         Returns
         -------
         X_resampled, y_resampled
             In the containers and dtypes of X and y.
         """
-        return self._fit_resample(X, y)
+        return self._fit_resample(X, y, filters, on_shortfall)
 
-    def _fit_resample(self, X, y):
+    def _fit_resample(self, X, y, filters=None, on_shortfall="warn"):
         if is_dataset(X):
             raise InvalidTypeError(
                 "fit_resample takes arrays, frames or lists. For a dataset use augment_gen.pipelines.rebalance_dataset."
             )
+        filters = as_filters(filters, on_shortfall, X, y)
         wanted = self._fit(X, y)
-        X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0)
+        X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0, filters, on_shortfall)
         self.synthetic_mask_ = np.arange(_num_samples(X) + len(wanted)) >= _num_samples(X)
         X_all = self.codec_.concatenate(X, X_new)
         y_all = self.conditions_.concatenate(y, y_new)
@@ -109,7 +110,7 @@ class BaseGenerator(BaseOverSampler):
             y_all.index = X_all.index
         return X_all, y_all
 
-    def sample(self, n_samples=None, y=None, *, temperature=1.0, random_state=None):
+    def sample(self, n_samples=None, y=None, *, temperature=1.0, filters=None, on_shortfall="warn", random_state=None):
         """Draw synthetic rows of exactly the labels asked for.
 
         Parameters
@@ -121,6 +122,13 @@ class BaseGenerator(BaseOverSampler):
             One label for all rows, or one label per wanted row, whose order is kept.
         temperature : float, default=1.0
             Above 0. Below 1 rows are more typical and less varied.
+        filters : filter, callable or list of them, optional
+            Beside the generator's own: `augment_gen.sampling.ClassConsistent`, `WithinSupport` and `NotACopy`, fitted on real
+            rows, or functions (X, y) -> bool array. What one rejects is drawn again, under the same label, up to ten times;
+            ``filter_report_`` says what they rejected.
+        on_shortfall : {"warn", "raise"}, default="warn"
+            What happens to rows that were rejected ten times: they are kept with a warning, or nothing is returned but an
+            error. Never are there fewer rows than were asked for.
         random_state : None, int, RandomState or Generator
             None goes on in a stream that was seeded in `fit`, so that two calls differ; an int gives the same rows at
             every call.
@@ -138,13 +146,16 @@ class BaseGenerator(BaseOverSampler):
             Before `fit`.
         InvalidRequestError, UnknownLabelError
             A request that cannot be met; the message says why.
+        ShortfallError
+            With ``on_shortfall="raise"``: some rows passed the filters in none of ten draws.
         """
         check_is_fitted(self)
         check_temperature(temperature)
+        filters = as_filters(filters, on_shortfall)
         rng = self._stream if random_state is None else numpy_generator(random_state)
         seed = draw_seed(rng)
         wanted = rows_wanted(n_samples, y, self.conditions_, np.random.default_rng(seed))
-        return self._sample(wanted, seed, float(temperature))
+        return self._sample(wanted, seed, float(temperature), filters, on_shortfall)
 
     def save(self, path):
         """Write the fitted generator to one ``.safetensors`` file, atomically; `augment_gen.load` reads it.
@@ -215,28 +226,13 @@ class BaseGenerator(BaseOverSampler):
         return self.decoder_.density.report(self.classes_.tolist()).assign(**self.screening_.report())
 
     # -------------------------------------------------------------- sampling
-    def _sample(self, wanted, seed, temperature):
-        X_new = self._draw_filtered(wanted, seed, temperature)
+    def _sample(self, wanted, seed, temperature, filters, on_shortfall):
+        draw = lambda class_index, stage: self._draw_stage(class_index, seed, stage, temperature)
+        rounds = Rounds(draw, self.screening_, filters, self.codec_, self.conditions_, on_shortfall)
+        X_new = rounds.run(wanted, seed)
+        self.filter_report_ = rounds.report()
         index = X_new.index if isinstance(X_new, pd.DataFrame) else None
         return X_new, self.conditions_.decode(wanted, index)
-
-    def _draw_filtered(self, wanted, seed, temperature):
-        """Rows of the classes `wanted`; those the filter rejects are drawn again, in bounded rounds."""
-        pending, pieces, places = np.arange(len(wanted)), [], []
-        for stage in range(MAX_ROUNDS):
-            drawn = self._draw_stage(wanted[pending], seed, stage, temperature)
-            keep = self.screening_.keep(drawn, wanted[pending], stage_generator(seed, stage))
-            if keep.all() and not pieces:
-                return drawn
-            if stage == MAX_ROUNDS - 1 and not keep.all():
-                self._warn_kept(wanted[pending[~keep]])
-                keep[:] = True
-            pieces.append(self.codec_.take(drawn, np.flatnonzero(keep)))
-            places.append(pending[keep])
-            pending = pending[~keep]
-            if not len(pending):
-                break
-        return self.codec_.take(self.codec_.join(pieces), np.argsort(np.concatenate(places)))
 
     def _draw_stage(self, wanted, seed, stage, temperature):
         parts = []
@@ -244,12 +240,3 @@ class BaseGenerator(BaseOverSampler):
             outputs = self.decoder_.draw(wanted[rows], rng, temperature)
             parts.append(self.codec_.decode(outputs, wanted[rows], rng))
         return self.codec_.join(parts)
-
-    def _warn_kept(self, class_index):
-        labels = ", ".join(repr(label) for label in self.classes_[np.unique(class_index)][:5].tolist())
-        warnings.warn(
-            f"{len(class_index)} rows of {labels} were still close to training rows, or unlike their label, after "
-            f"{MAX_ROUNDS} draws and were kept. latent_report_ shows how often that happens; collect more rows of the class.",
-            NoveltyWarning,
-            stacklevel=5,
-        )

@@ -82,6 +82,8 @@ class ConditionalVAE(BaseGenerator):
         Per class: label, n_real, density, n_components; and with the novelty filter near_share (of unfiltered rows, how
         many lie as near to a training row as the nearest 5 % of training rows do to each other) and rejected_share;
         for images also label_rejected_share, of drawn images that a classifier of the real ones took for another class.
+    filter_report_ : DataFrame
+        Of the last `sample` or `fit_resample`: per label and filter, how many drawn rows it saw, and which share it rejected.
     synthetic_mask_ : bool ndarray
         After `fit_resample`: which rows are synthetic.
     sampling_strategy_ : dict {label: int}
