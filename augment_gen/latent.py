@@ -129,6 +129,11 @@ class LatentDensity:
             z[rows] = _draw(self.classes[k], noise[rows] * temperature, choice[rows])
         return z.astype(np.float32)
 
+    def means(self, class_index):
+        """float32 (n, d): the mean of the density of each of the classes, int64 (n,)."""
+        means = [np.average(density["means"], axis=0, weights=density.get("weights")) for density in self.classes]
+        return np.stack(means).astype(np.float32)[class_index]
+
     @property
     def dim(self):
         return self.classes[0]["means"].shape[1]

@@ -1,11 +1,15 @@
 """Real data for the tests: Adult's columns are imitated by scikit-learn's own sets with types and gaps put on them."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from augment_gen import ConditionalVAE
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # importing albumentations would ask the package index for a newer version
 
 
 def mixed_frame(n_rows=400):
@@ -54,3 +58,11 @@ def fitted_mixed(mixed):
 @pytest.fixture(scope="session")
 def wine():
     return load_wine(return_X_y=True)
+
+
+@pytest.fixture(scope="session")
+def digit_generator():
+    """A generator of uint8 digits, (n, 8, 8), trained long enough for a classifier to read them."""
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)
+    return ConditionalVAE(max_steps=200, random_state=0, device="cpu").fit(images, digits.target)

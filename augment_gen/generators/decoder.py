@@ -5,6 +5,7 @@ import torch
 
 from augment_gen.latent import LatentDensity
 from augment_gen.networks.initialise import rebuild
+from augment_gen.sampling.filters import MIN_RECALL
 from augment_gen.seeding import torch_generator
 
 
@@ -28,6 +29,9 @@ class FittedDecoder:
     max_rows : int
         Rows in one pass. No result depends on it.
     """
+
+    label_threshold = 0.5  # probability of its label from which the judge lets a row pass
+    min_recall = MIN_RECALL
 
     def __init__(self, network, codec, density, device, autocast, max_rows):
         self.network, self.codec, self.density = network, codec, density
@@ -101,14 +105,17 @@ class FittedDecoder:
         return cls(network, codec, LatentDensity.from_state(state["density"]), device, autocast, int(state["max_rows"]))
 
     def __getstate__(self):
-        weights = _cpu_weights(self.network)
+        # as arrays: torch sends the file handles of tensors to a spawned process, but closes those of copies too early
+        weights = {name: tensor.numpy() for name, tensor in _cpu_weights(self.network).items()}
         return {**self.__dict__, "network": (type(self.network), self.network.architecture, weights)}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             self.device = torch.device("cpu")
-        self.network = rebuild(*state["network"]).eval().to(self.device)
+        network_class, architecture, weights = state["network"]
+        weights = {name: torch.from_numpy(array) for name, array in weights.items()}
+        self.network = rebuild(network_class, architecture, weights).eval().to(self.device)
 
 
 def _cpu_weights(network):

@@ -80,6 +80,7 @@ class SyntheticPool:
         self.format = codec.format_ if isinstance(codec, ImageCodec) else None
         self.path = None if path is None else str(Path(path).absolute())
         self._keep(self._draw(seed))
+        self._parts = _parts(self.counts)
 
     # ------------------------------------------------------------- look-ups
     @property
@@ -233,6 +234,7 @@ class SyntheticPool:
         self = cls.__new__(cls)
         self.generator, self.path, self.seed, self._round = None, path, state["seed"], 0
         self.counts = dict(zip(map(scalar_from_json, state["labels"]), map(int, state["counts"]), strict=True))
+        self._parts = _parts(self.counts)
         self.format = None if state["format"] is None else ImageFormat(**state["format"])
         samples = state["samples"]
         self._samples = samples["array"] if "array" in samples else frame_from_state(samples)
@@ -267,16 +269,17 @@ class SyntheticPool:
         if label is None:
             return slice(0, len(self))
         label = plain_label(label)
-        if label not in self.counts:
+        if label not in self._parts:
             known = ", ".join(map(repr, self.labels[:20]))
             raise UnknownLabelError(f"The pool holds no samples of {label!r}. Its labels: {known}.")
-        start = 0
-        for one, n in self.counts.items():
-            if one == label:
-                return slice(start, start + n)
-            start += n
-        raise AssertionError("unreachable: the label is among the counts")
+        return self._parts[label]
 
     def __repr__(self):
         where = "" if self.path is None else f", path={self.path!r}"
         return f"SyntheticPool({len(self)} samples of {len(self.counts)} labels{where})"
+
+
+def _parts(counts):
+    """{label: slice}: where the samples of each label lie."""
+    ends = np.cumsum(list(counts.values())).tolist()
+    return {label: slice(end - n, end) for (label, n), end in zip(counts.items(), ends, strict=True)}
