@@ -29,12 +29,28 @@ class UnknownLabelError(InvalidRequestError):
     """``sample`` was asked for a label that was not seen in ``fit``."""
 
 
+class ShortfallError(InvalidRequestError):
+    """Some of the rows asked for passed the filters in none of the draws."""
+
+
 class TrainingDivergedError(AugmentGenError, RuntimeError):
     """The loss became NaN or infinite."""
 
 
+class MissingExtraError(AugmentGenError, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+
 class ModelFileError(AugmentGenError, ValueError):
     """A model file is damaged, foreign, too new, or cannot be written."""
+
+
+class UnreadableImageError(InvalidDataError):
+    """An image file is damaged, or of a kind that would lose something in reading."""
+
+
+class OutputExistsError(AugmentGenError, FileExistsError):
+    """Something is already where a file or folder should be written."""
 
 
 class SmallClassWarning(UserWarning):
@@ -43,6 +59,10 @@ class SmallClassWarning(UserWarning):
 
 class NoveltyWarning(UserWarning):
     """The novelty filter ran out of rounds, so some rows lie closer to training rows than intended."""
+
+
+class ShortfallWarning(UserWarning):
+    """Some rows passed the filters in none of the draws, and were kept as they are."""
 
 
 class IdentifierColumnWarning(UserWarning):
@@ -55,3 +75,11 @@ class TrainingWarning(UserWarning):
 
 class CollapseWarning(UserWarning):
     """The synthetic rows of a class vary much less than the real ones."""
+
+
+class SkippedFilesWarning(UserWarning):
+    """Files of a folder were left out: unreadable images, or what is no image."""
+
+
+class EvaluationWarning(UserWarning):
+    """An evaluation is less certain, or less complete, than it looks."""

@@ -4,6 +4,15 @@
 """
 
 from augment_gen.pipelines.datasets import SyntheticDataset, rebalance_dataset
+from augment_gen.pipelines.folders import read_image_folder, write_image_folder
 from augment_gen.pipelines.pool import SyntheticPool
+from augment_gen.pipelines.provenance import Provenance
 
-__all__ = ["SyntheticDataset", "SyntheticPool", "rebalance_dataset"]
+__all__ = [
+    "Provenance",
+    "SyntheticDataset",
+    "SyntheticPool",
+    "read_image_folder",
+    "rebalance_dataset",
+    "write_image_folder",
+]

@@ -18,10 +18,10 @@ from augment_gen.codecs.image import ImageFormat
 from augment_gen.dtypes import frame_from_state, frame_to_state, scalar_from_json, scalar_to_json
 from augment_gen.errors import InvalidRequestError, InvalidTypeError, ModelFileError, UnknownLabelError
 from augment_gen.persistence import read_state, write_state
+from augment_gen.pipelines.provenance import SYNTHETIC
 from augment_gen.seeding import stage_generator
 
 KIND = "pool"
-SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
 class SyntheticPool:
