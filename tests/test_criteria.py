@@ -84,9 +84,7 @@ def test_filters_do_not_change_what_passes_at_once(generator):
 
 def test_shortfall_is_a_warning_or_an_error_and_never_fewer_rows(generator):
     nothing = lambda X, y: np.zeros(len(X), dtype=bool)
-    with pytest.warns(
-        ShortfallWarning, match="7 rows of 0, 1 .* rejected after 10 draws, by <lambda>.*filter_report_"
-    ):
+    with pytest.warns(ShortfallWarning, match="7 rows of 0, 1 .* rejected after 10 draws, by <lambda>.*filter_report_"):
         X_new, y_new = generator.sample({0: 3, 1: 4}, filters=nothing)
     assert y_new.tolist() == [0, 0, 0, 1, 1, 1, 1] and len(X_new) == 7
     assert (generator.filter_report_.query("filter == '<lambda>'")["rejected_share"] == 1).all()

@@ -14,7 +14,13 @@ from torchvision.transforms import v2
 from augment_gen import ConditionalGAN, ConditionalVAE
 from augment_gen.codecs.dataset import read_dataset, read_labels, untransformed
 from augment_gen.codecs.pillow import PILImages
-from augment_gen.errors import InvalidDataError, InvalidRequestError, InvalidTypeError, UnknownLabelError
+from augment_gen.errors import (
+    InvalidDataError,
+    InvalidParameterError,
+    InvalidRequestError,
+    InvalidTypeError,
+    UnknownLabelError,
+)
 from augment_gen.pipelines import SyntheticDataset, SyntheticPool, rebalance_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore::augment_gen.errors.CollapseWarning")  # five steps learn little
@@ -68,7 +74,7 @@ class Arrays(Dataset):
 @pytest.mark.parametrize("generator", [ConditionalVAE, ConditionalGAN])
 def test_image_folder_is_rebalanced_behind_the_real_images(folder, generator):
     real = ImageFolder(folder, transform=TO_TENSOR)
-    balanced = rebalance_dataset(real, tiny(generator))
+    balanced = rebalance_dataset(real, tiny(generator), mix="minority")
     assert len(balanced) == 3 * COUNTS[0] and np.bincount(balanced.targets).tolist() == [60, 60, 60]
     assert balanced.classes == real.classes == list(NAMES) and balanced.class_to_idx == real.class_to_idx
     assert balanced.is_synthetic.tolist() == [False] * sum(COUNTS) + [True] * 68
@@ -84,7 +90,7 @@ def test_image_folder_is_rebalanced_behind_the_real_images(folder, generator):
 
 
 def test_synthetic_images_show_their_label(folder, digits):
-    balanced = rebalance_dataset(ImageFolder(folder, transform=TO_TENSOR), tiny(max_steps=150))
+    balanced = rebalance_dataset(ImageFolder(folder, transform=TO_TENSOR), tiny(max_steps=150), mix="minority")
     judge = SVC().fit(digits[0].reshape(len(digits[0]), -1) / 255, digits[1])
     images = np.stack([balanced[i][0].numpy().ravel() for i in np.flatnonzero(balanced.is_synthetic)])
     assert (judge.predict(images) == np.array(balanced.targets)[balanced.is_synthetic]).mean() > 0.9
@@ -100,7 +106,7 @@ def test_the_datasets_own_transform_is_for_items_and_not_for_fitting(folder):
 
 
 def test_tensor_dataset_keeps_tensor_labels(tensors):
-    balanced = rebalance_dataset(tensors, tiny())
+    balanced = rebalance_dataset(tensors, tiny(), mix="minority")
     images, labels = next(iter(DataLoader(balanced, batch_size=180, shuffle=True)))
     assert images.shape == (180, 1, 8, 8) and images.dtype == torch.float32 and torch.bincount(labels).tolist() == [60, 60, 60]
     assert 0 <= images.min() and images.max() <= 1
@@ -124,13 +130,41 @@ def test_rows_of_a_table():
     assert balanced[-1][1].dtype == torch.int64 and balanced[-1][1] == 2
 
 
+def test_images_are_mixed_in_every_class_by_default(tensors):
+    balanced = rebalance_dataset(tensors, tiny())
+    per_class = [np.bincount(np.array(balanced.targets)[mask]) for mask in (~balanced.is_synthetic, balanced.is_synthetic)]
+    assert [list(counts) for counts in per_class] == [[60, 60, 60], [60, 60, 60]]
+    assert balanced.rows[:112].tolist() == list(range(112)), "all real items first, in their order"
+    assert np.bincount(balanced.rows)[100:].tolist() == [5] * 12 and np.bincount(balanced.rows)[:60].tolist() == [1] * 60
+    for number in (3, 130, 179):
+        row = balanced.rows[number]
+        assert torch.equal(balanced[number][0], tensors[row][0]) and balanced.targets[number] == tensors[row][1]
+    images, labels = next(iter(DataLoader(balanced, 360)))
+    assert torch.bincount(labels).tolist() == [120, 120, 120] and images.shape == (360, 1, 8, 8)
+
+
+def test_shares(tensors):
+    gen = rebalance_dataset(tensors, tiny()).generator
+    third = rebalance_dataset(tensors, gen, synthetic_share=1 / 3)
+    assert np.bincount(third.targets).tolist() == [90] * 3 and third.is_synthetic.sum() == 90
+    none = rebalance_dataset(tensors, gen, synthetic_share=0)
+    assert np.bincount(none.targets).tolist() == [60] * 3 and not none.is_synthetic.any() and none.pool is None
+    half = rebalance_dataset(tensors, gen, mix="minority", synthetic_share=0.5)
+    assert np.bincount(half.targets).tolist() == [60] * 3 and half.is_synthetic.sum() == 10 + 24
+    with pytest.raises(InvalidRequestError, match=r'\{2: 30\} says which classes.*mix="minority"'):
+        rebalance_dataset(tensors, gen, {2: 30}, mix="all")
+    for wrong in ({"mix": "some"}, {"synthetic_share": 1.0}, {"synthetic_share": "half"}):
+        with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
+            rebalance_dataset(tensors, gen, **wrong)
+
+
 def test_only_the_subset_is_looked_at(tensors):
     poisoned = TensorDataset(tensors.tensors[0].clone(), tensors.tensors[1])
     train = Subset(poisoned, [i for i in range(len(tensors)) if i % 4])
     held_out = np.setdiff1d(np.arange(len(tensors)), train.indices)
-    clean = rebalance_dataset(train, tiny())
+    clean = rebalance_dataset(train, tiny(), mix="minority")
     poisoned.tensors[0][held_out] = float("nan")
-    balanced = rebalance_dataset(train, tiny())
+    balanced = rebalance_dataset(train, tiny(), mix="minority")
     assert np.bincount(balanced.targets).tolist() == [45, 45, 45]
     assert torch.equal(balanced[-1][0], clean[-1][0])
 
@@ -144,7 +178,7 @@ def test_joined_datasets(folder, tensors):
 
 def test_nothing_to_add(tensors):
     even = Subset(tensors, [*range(12), *range(60, 72), *range(100, 112)])
-    balanced = rebalance_dataset(even, tiny())
+    balanced = rebalance_dataset(even, tiny(), mix="minority")
     assert len(balanced) == 36 and not balanced.is_synthetic.any() and balanced.pool is None and balanced.generator is None
 
 
@@ -152,7 +186,7 @@ def test_strategy_and_fitted_generator_may_speak_of_class_names(folder, digits):
     real = ImageFolder(folder, transform=TO_TENSOR, loader=Image.open)
     assert np.bincount(rebalance_dataset(real, tiny(), {"two": 30}).targets).tolist() == [60, 40, 30]
     by_name = tiny().fit(digits[0], np.array(NAMES)[digits[1]])
-    balanced = rebalance_dataset(real, by_name)
+    balanced = rebalance_dataset(real, by_name, mix="minority")
     assert np.bincount(balanced.targets).tolist() == [60, 60, 60] and balanced[-1][1] == 2
 
 

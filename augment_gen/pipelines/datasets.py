@@ -15,8 +15,12 @@ from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import InvalidRequestError
 from augment_gen.generators import ConditionalVAE
 from augment_gen.pipelines.forms import SampleForm, labels_like
+from augment_gen.pipelines.mixing import check_mix, mixed_plan
 from augment_gen.pipelines.pool import SyntheticPool
 from augment_gen.sampling.plan import rows_missing
+from augment_gen.seeding import numpy_generator
+
+SHARES = {"all": 0.5, "minority": 1.0}  # of synthetic samples, where none is given
 
 
 class SyntheticDataset(Dataset):
@@ -84,12 +88,14 @@ class SyntheticDataset(Dataset):
 
 
 class RebalancedDataset(Dataset):
-    """What `rebalance_dataset` returns: real items, and synthetic ones behind them.
+    """What `rebalance_dataset` returns: all real items in their order, repeats of some, and synthetic ones behind them.
 
     Attributes
     ----------
     dataset : Dataset
         The real one, as given.
+    rows : int64 ndarray
+        The item of `dataset` that each real item is.
     targets : list
         The label of each item, before any ``target_transform``.
     is_synthetic : bool ndarray (n,)
@@ -100,12 +106,13 @@ class RebalancedDataset(Dataset):
         None where nothing had to be added.
     """
 
-    def __init__(self, dataset, labels, pool, label_of, transform, target_transform, same_size):
+    def __init__(self, dataset, labels, repeats, pool, label_of, transform, target_transform, same_size):
         self.dataset, self.pool, self.transform, self.target_transform = dataset, pool, transform, target_transform
+        self.rows = np.concatenate([np.arange(len(labels)), repeats])
         counts = {} if pool is None else pool.counts
         added = [label_of[label] for label, n in counts.items() for _ in range(n)]
-        self.targets = [*labels, *added]
-        self.is_synthetic = np.arange(len(self.targets)) >= len(labels)
+        self.targets = [*labels, *(labels[row] for row in repeats), *added]
+        self.is_synthetic = np.arange(len(self.targets)) >= len(self.rows)
         classes, class_to_idx = _names(list(dict.fromkeys(labels)))
         self.classes = _attribute(dataset, "classes", classes)
         self.class_to_idx = _attribute(dataset, "class_to_idx", class_to_idx)
@@ -122,16 +129,16 @@ class RebalancedDataset(Dataset):
         return len(self.targets)
 
     def __getitem__(self, index):
-        index = range(len(self))[index]
-        return self.dataset[index] if index < len(self.dataset) else self.__getitems__([index])[0]
+        return self.__getitems__([range(len(self))[index]])[0]
 
     def __getitems__(self, indices):
-        n_real = len(self.dataset)
+        n_real = len(self.rows)
         real = iter(self._real([index for index in indices if index < n_real]))
         synthetic = iter(self._synthetic([index - n_real for index in indices if index >= n_real]))
         return [next(real) if index < n_real else next(synthetic) for index in indices]
 
     def _real(self, indices):
+        indices = self.rows[indices].tolist() if len(self.rows) > len(self.dataset) else indices
         if hasattr(self.dataset, "__getitems__") and indices:
             return self.dataset.__getitems__(indices)
         return [self.dataset[index] for index in indices]
@@ -150,7 +157,16 @@ class RebalancedDataset(Dataset):
 
 
 def rebalance_dataset(
-    dataset, generator=None, sampling_strategy="auto", transform=None, *, target_transform=None, image_size=None, seed=0
+    dataset,
+    generator=None,
+    sampling_strategy="auto",
+    transform=None,
+    *,
+    mix="auto",
+    synthetic_share="auto",
+    target_transform=None,
+    image_size=None,
+    seed=0,
 ):
     """A dataset with synthetic samples behind the real ones, so that its rare classes are rare no more.
 
@@ -168,6 +184,14 @@ def rebalance_dataset(
     sampling_strategy : str, float, dict or callable, default="auto"
         As in imbalanced-learn, over labels (or class names, where the dataset has ``class_to_idx``): "auto" brings every class
         up to the largest.
+    mix : {"auto", "all", "minority"}, default="auto"
+        "all" repeats the real samples of every class until all classes have as many as the largest, and puts synthetic ones
+        beside them in every class, the largest too. "minority" fills up the classes that `sampling_strategy` names. "auto"
+        takes "all" for images where `sampling_strategy` is "auto": a network that sees synthetic images in rare classes alone
+        learns to take what gives them away for the label. See `augment_gen.pipelines.mixing.mixed_plan`.
+    synthetic_share : "auto" or float from 0 to 1
+        With "all" the share of synthetic samples in each class; "auto" is .5. With "minority" their share of what is filled up,
+        the rest being repeats; "auto" is 1.
     transform, target_transform : callable, optional
         For synthetic samples and their labels. By default those of the dataset itself, so that synthetic and real items go
         through the same.
@@ -180,7 +204,7 @@ def rebalance_dataset(
     Returns
     -------
     RebalancedDataset
-        Items in the form of `dataset`: first all of its own, then the synthetic ones.
+        Items in the form of `dataset`: first all of its own, then repeats, then the synthetic ones.
 
     Raises
     ------
@@ -201,9 +225,9 @@ def rebalance_dataset(
     >>> digits = load_digits(n_class=3)
     >>> images, labels = torch.tensor(digits.images / 16).float()[:, None][:-150], torch.tensor(digits.target)[:-150]
     >>> train = TensorDataset(images, labels)
-    >>> balanced = rebalance_dataset(train, ConditionalVAE(max_steps=5, random_state=0, device="cpu"))
+    >>> balanced = rebalance_dataset(train, ConditionalVAE(max_steps=5, random_state=0, device="cpu"), mix="minority")
     >>> len(train), len(balanced), balanced.is_synthetic.sum().item()
-    (387, 396, 9)
+    (387, 393, 6)
     >>> balanced[-1][0].shape, balanced[-1][1].dtype
     (torch.Size([1, 8, 8]), torch.int64)
     """
@@ -218,14 +242,19 @@ def rebalance_dataset(
     conditions, class_index = ConditionEncoder().fit(labels)
     class_to_idx = _attribute(dataset, "class_to_idx", {})
     strategy = _by_label(sampling_strategy, class_to_idx, conditions.classes_.tolist())
-    _, to_add = rows_missing(strategy, class_index, conditions)
+    if mix == "auto":
+        is_image = generator.codec_.modality == "image"
+        mix = "all" if is_image and isinstance(strategy, str) and strategy == "auto" else "minority"
+    if synthetic_share == "auto":
+        synthetic_share = SHARES.get(mix)
+    repeats, to_add = _amounts(strategy, mix, synthetic_share, class_index, conditions, numpy_generator(seed))
     # a generator may have been fitted on the names of the classes, where the dataset's labels are their numbers
     known, names = set(generator.classes_.tolist()), {target: name for name, target in class_to_idx.items()}
-    label_of = {one if one in known else names.get(one, one): one for one in map(plain_label, to_add)}
+    label_of = {one if one in known else names.get(one, one): one for one in to_add}
     counts = {name: n for name, n in zip(label_of, to_add.values(), strict=True) if n}
     pool = SyntheticPool(generator, counts, seed=seed) if counts else None
     labels = conditions.classes_[class_index].tolist()
-    return RebalancedDataset(dataset, labels, pool, label_of, transform, target_transform, image_size is None)
+    return RebalancedDataset(dataset, labels, repeats, pool, label_of, transform, target_transform, image_size is None)
 
 
 def _names(labels):
@@ -254,6 +283,28 @@ def _counts_in(pool, counts):
                 f"counts asks for {n} samples of {label!r}, but the pool holds {held}. Draw a larger pool, or ask for fewer."
             )
     return counts
+
+
+def _amounts(strategy, mix, share, class_index, conditions, rng):
+    """Numbers of the real rows that are repeated, in ascending order, and {label: number of synthetic rows}."""
+    check_mix(mix, share)
+    labels = conditions.classes_.tolist()
+    if mix == "all":
+        if strategy != "auto":
+            raise InvalidRequestError(
+                f'sampling_strategy={strategy!r} says which classes to fill up, but mix="all" brings all of them to one size. '
+                'Leave sampling_strategy out, or give mix="minority".'
+            )
+        rows, n_synthetic = mixed_plan(class_index, len(labels), mix, share, rng)
+        repeats = np.repeat(np.arange(len(class_index)), np.bincount(rows, minlength=len(class_index)) - 1)
+        return repeats, dict(zip(labels, n_synthetic.tolist(), strict=True))
+    _, missing = rows_missing(strategy, class_index, conditions)
+    to_add = {plain_label(label): round(n * share) for label, n in missing.items()}
+    repeats = [np.empty(0, dtype=np.int64)]
+    for label, n in missing.items():
+        own = rng.permutation(np.flatnonzero(class_index == labels.index(plain_label(label))))
+        repeats.append(np.resize(own, n - to_add[plain_label(label)]))
+    return np.sort(np.concatenate(repeats)), to_add
 
 
 def _by_label(sampling_strategy, class_to_idx, labels):
