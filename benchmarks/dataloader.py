@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -60,7 +60,13 @@ def compare(real, n_workers, n_rounds):
         warnings.simplefilter("ignore")  # five steps learn little, which does not matter here
         balanced = rebalance_dataset(real, ConditionalVAE(max_steps=5, random_state=0, device="cpu"))
     loaders = [
-        DataLoader(dataset, batch_size=64, shuffle=True, num_workers=n_workers, persistent_workers=n_workers > 0)
+        DataLoader(
+            dataset,
+            batch_size=64,
+            sampler=RandomSampler(dataset, replacement=True, num_samples=len(balanced)),  # as many items from each
+            num_workers=n_workers,
+            persistent_workers=n_workers > 0,
+        )
         for dataset in (real, balanced)
     ]
     for loader in loaders:

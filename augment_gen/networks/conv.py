@@ -154,9 +154,12 @@ class Judge(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(coarse, 2 * coarse, 3, 1, 1), image_norm(norm, 2 * coarse), nn.ReLU())
         self.head = nn.Linear(2 * coarse, n_classes)
 
+    def features(self, images):
+        """What the logits are linear in: (batch, features), each the mean of a channel."""
+        return self.last(self.trunk(self.grid.pad(2 * images - 1))).mean((2, 3))
+
     def forward(self, images):
-        hidden = self.last(self.trunk(self.grid.pad(2 * images - 1)))
-        return self.head(hidden.mean((2, 3)))
+        return self.head(self.features(images))
 
 
 class ConvVAE(nn.Module):

@@ -1,0 +1,129 @@
+"""Finished cells of a comparison in a file, so that a killed one goes on where it stopped.
+
+Enters: JSON-able records, each under a key. Leaves: the same, in a later process. One line per record; the first line says
+what the comparison was made of.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.sparse import issparse
+
+from augment_gen.errors import InvalidParameterError
+
+FORMAT = 1
+
+
+class Checkpoint:
+    """A file of finished records; with ``path=None`` nothing is kept.
+
+    Parameters
+    ----------
+    path : str, path-like or None
+    fingerprint : dict of str
+        What has to be equal for the records to be usable.
+
+    Raises
+    ------
+    InvalidParameterError
+        The file belongs to something else; the message says what differs.
+    """
+
+    def __init__(self, path, fingerprint):
+        self.path = None if path is None else Path(path)
+        self.records = {}
+        if self.path is None:
+            return
+        if self.path.is_dir():
+            raise InvalidParameterError(f"checkpoint={str(self.path)!r} is a folder; give the name of a file.")
+        header = {"format": FORMAT, **fingerprint}
+        if self.path.exists() and self.path.stat().st_size:
+            self._read(header)
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(header)
+
+    def _read(self, header):
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        try:
+            lines = [json.loads(line) for line in whole.splitlines()]
+            found = lines[0]
+            differing = [name for name in header if found.get(name) != header[name]]
+            self.records = {tuple(line["key"]): line["record"] for line in lines[1:]}
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise InvalidParameterError(
+                f"checkpoint={str(self.path)!r} exists, but is no checkpoint of compare. Choose another name."
+            ) from error
+        if differing:
+            raise InvalidParameterError(
+                f"checkpoint={str(self.path)!r} was written by a comparison with another {', '.join(differing)}. Choose "
+                "another name, or delete the file to start anew."
+            )
+        if len(whole) < len(content):  # the process was killed while it wrote a line
+            os.truncate(self.path, len(whole))
+
+    def add(self, key, record):
+        """Keep `record` under `key`, a tuple of JSON values; on disk when this returns."""
+        self.records[key] = record
+        if self.path is not None:
+            self._append({"key": list(key), "record": record})
+
+    def _append(self, entry):
+        with self.path.open("ab") as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def data_fingerprint(X):
+    """Hexadecimal digest of the values of X (or y), equal in every process."""
+    digest = hashlib.sha256()
+    if isinstance(X, pd.DataFrame):
+        digest.update(repr([(str(name), str(dtype)) for name, dtype in X.dtypes.items()]).encode())
+        for j in range(X.shape[1]):
+            digest.update(data_fingerprint(X.iloc[:, j]).encode())
+        return digest.hexdigest()
+    if isinstance(X, (pd.Series, pd.Categorical)):
+        return hashlib.sha256(pd.util.hash_pandas_object(_plain(X), index=False).to_numpy().tobytes()).hexdigest()
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu()
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    array = X.toarray() if issparse(X) else np.asarray(X)
+    if array.dtype.kind == "O":
+        return data_fingerprint(pd.Series(array.ravel()))
+    digest.update(f"{array.shape} {array.dtype}".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def settings_fingerprint(thing, depth=6):
+    """Text that tells one estimator, or any other object, from another with other settings."""
+    inside = lambda value: settings_fingerprint(value, depth - 1)
+    if isinstance(thing, (list, tuple)):
+        return f"[{', '.join(map(inside, thing))}]"
+    if isinstance(thing, dict):
+        return str({str(name): inside(value) for name, value in thing.items()})
+    if isinstance(thing, (np.ndarray, pd.DataFrame, pd.Series, torch.Tensor)):
+        return data_fingerprint(thing)
+    if callable(thing) and hasattr(thing, "__qualname__"):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    shown = repr(thing)
+    if hasattr(thing, "get_params") or " at 0x" in shown:
+        state = thing.get_params(deep=False) if hasattr(thing, "get_params") else getattr(thing, "__dict__", {})
+        settings = inside(dict(sorted(state.items()))) if depth else ""
+        return f"{type(thing).__module__}.{type(thing).__qualname__}({settings})"
+    return shown
+
+
+def _plain(column):
+    """A column whose cells can be hashed: categories as what they stand for, everything unusual as text."""
+    series = pd.Series(column)
+    if isinstance(series.dtype, pd.CategoricalDtype) or series.dtype == object:
+        return series.astype(object).map(lambda cell: f"{type(cell).__name__} {cell}")
+    return series
