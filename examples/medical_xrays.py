@@ -98,6 +98,8 @@ def main(n_seeds=3, out="outputs", path=None, max_steps=600):
     picture(X[y == "pneumonia"], synthetic, out / "xrays.png")
     print(f"Training: {(y == 'normal').sum()} normal, {(y == 'pneumonia').sum()} pneumonia. Test: {len(y_test)} images.\n")
     print(f"Held-out images, mean and standard error over {n_seeds} seeds of the generator:\n{summary.to_string()}\n")
+    best = summary["balanced accuracy", "mean"].idxmax()
+    print(f"Best by balanced accuracy: {best}. That is one classifier and one test part: measure on your own.")
     print("Near copies of a training image: {:.0%} of synthetic ones, {:.0%} of fresh real ones.".format(*copies))
     print(f"Real above synthetic: {out / 'xrays.png'}. Synthetic PNGs, marked as such: {out / 'xrays'}")
     return summary, copies

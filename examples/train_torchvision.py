@@ -95,7 +95,10 @@ def main(n_rare=12, n_seeds=3, n_steps=400, **params):
     table["rare"], table["all"] = table[RARE].mean(axis=1), table[list(range(10))].mean(axis=1)
     summary = table.groupby("training", sort=False)[[*RARE, "rare", "all"]].agg(["mean", "sem"]).round(3)
     n_synthetic = int(balanced.is_synthetic.sum())
-    print(f"Training: {len(real)} real images, {n_rare} of each of {RARE}; rebalance_dataset puts {n_synthetic} behind them.")
+    print(
+        f"Training: {len(real)} real images, {n_rare} of each of {RARE}; "
+        f"rebalance_dataset repeats those and puts {n_synthetic} synthetic ones behind them, in every class."
+    )
     print(f"Validation: {len(valid)} real images, never transformed, never seen by the generator.\n")
     print(f"Recall on the validation part, mean and standard error over {n_seeds} splits:\n{summary.to_string()}")
     return summary

@@ -109,6 +109,21 @@ def test_images_and_mixed_tables(mixed, fitted_mixed):
     assert not NotACopy().fit(images, labels).keep(images, labels).any()
 
 
+def test_large_classes_are_thinned_and_small_ones_and_copies_are_not():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(25_000, 3)), np.zeros(25_000, dtype=int)
+    y[:2] = 1
+    fitted = NotACopy().fit(X, y)
+    assert not fitted.keep(X, y).any(), "a copy of a row that distances were not computed to is a copy"
+    assert WithinSupport().fit(X, y).keep(X[:2], y[:2]).all()
+
+
+def test_filters_of_one_name_are_counted_apart(generator):
+    everything, first_half = lambda X, y: np.ones(len(X), bool), lambda X, y: np.arange(len(X)) < max(1, len(X) // 2)
+    generator.sample(30, y=0, filters=[everything, first_half])
+    assert generator.filter_report_["filter"].tolist() == ["generator", "<lambda>", "<lambda> 2"]
+
+
 def test_own_classifier(iris):
     X, y = iris
     fitted = ClassConsistent(LogisticRegression(max_iter=1000)).fit(X, y)

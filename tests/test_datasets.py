@@ -102,7 +102,7 @@ def test_the_datasets_own_transform_is_for_items_and_not_for_fitting(folder):
     assert balanced[-1] == (torch.full((1,), 7.0), 12), "synthetic items went through both transforms"
     assert real.transform is not None and balanced.generator.codec_.format_.size == (3, 8, 8)
     other = rebalance_dataset(real, balanced.generator, transform=np.asarray)
-    assert other[-1][0].shape == (8, 8, 3) and other[-1][1] == 2 and other[0][1] == 10
+    assert other[-1][0].shape == (8, 8, 3) and other[-1][1] == 12 and other[0][1] == 10, "each is replaced by itself"
 
 
 def test_tensor_dataset_keeps_tensor_labels(tensors):
@@ -169,6 +169,82 @@ def test_only_the_subset_is_looked_at(tensors):
     assert torch.equal(balanced[-1][0], clean[-1][0])
 
 
+class Part(Subset):
+    """A split with a transform of its own, as users write them."""
+
+    def __init__(self, dataset, indices, transform):
+        super().__init__(dataset, indices)
+        self.transform = transform
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return self.transform(image), label
+
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
+def test_a_subset_with_a_transform_of_its_own(folder, tensors):
+    train = Part(tensors, range(0, 112, 2), v2.Normalize([0.5], [0.1]))
+    balanced = rebalance_dataset(train, tiny())
+    assert balanced.generator.codec_.format_.low == 0, "fitted on what lies under the transform"
+    images, _ = next(iter(DataLoader(balanced, len(balanced))))
+    assert images[balanced.is_synthetic].min() < -3 and torch.equal(balanced[0][0], train[0][0])
+    both = rebalance_dataset(Part(ImageFolder(folder, TO_TENSOR), range(112), v2.Normalize([0.5], [0.1])), tiny())
+    assert both[-1][0].shape == (1, 8, 8) and both[-1][0].min() < -3, "first that of the folder, then that of the part"
+
+
+def test_of_a_subset_nothing_else_is_read(digits):
+    class Watched(Arrays):
+        read = []
+
+        def __getitem__(self, index):
+            self.read.append(index)
+            return super().__getitem__(index)
+
+    real = Watched(digits[0], digits[1])
+    train = Subset(real, [*range(50), *range(60, 90), *range(100, 110)])
+    gen = rebalance_dataset(train, tiny()).generator
+    rebalance_dataset(train, gen)
+    assert set(real.read) == set(train.indices)
+
+
+def test_class_names_that_look_like_other_labels(digits, tmp_path):
+    """Folders "1", "3" and "8" have the labels 0, 1 and 2, of which the generator knows 1 for something else."""
+    for number, (image, label) in enumerate(zip(*digits, strict=True)):
+        path = tmp_path / "138"[label]
+        path.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path / f"{number}.png")
+    real = ImageFolder(tmp_path, loader=Image.open)
+    with pytest.raises(UnknownLabelError):
+        rebalance_dataset(real, tiny().fit(digits[0], np.array([1, 3, 8])[digits[1]]))
+    by_name = rebalance_dataset(real, tiny().fit(digits[0], np.array(["1", "3", "8"])[digits[1]]), mix="minority")
+    assert by_name.pool.counts == {"3": 20, "8": 48} and by_name.targets[-1] == 2
+
+
+def test_labels_that_items_do_not_have_are_not_believed(digits):
+    class Misleading(Arrays):
+        labels = tuple("two" for _ in range(112))
+
+    assert read_labels(Misleading(*digits)) == digits[1].tolist()
+
+
+def test_transforms_that_are_called_without_asking(digits):
+    class Eager(Arrays):
+        def __getitem__(self, index):
+            return self.transform(self.images[index]), int(self.labels_[index])
+
+    balanced = rebalance_dataset(Eager(*digits, transform=lambda image: image / 255), tiny())
+    assert balanced[-1][0].max() <= 1 and balanced.generator.codec_.format_.is_byte
+
+
+def test_palettes_are_resized_as_colours():
+    ramp = Image.fromarray(np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))).convert("P")
+    (small,), _ = read_dataset(Arrays([ramp], [0]), image_size=(10, 10))
+    wanted = ramp.convert("RGB").resize((10, 10), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.asarray(small), np.asarray(wanted))
+
+
 def test_joined_datasets(folder, tensors):
     balanced = rebalance_dataset(ConcatDataset([tensors, tensors]), tiny(), "not majority")
     assert np.bincount(balanced.targets).tolist() == [120, 120, 120]
@@ -204,9 +280,9 @@ def test_items_are_the_same_whatever_the_workers(folder, tmp_path, method):
 def test_synthetic_dataset_is_like_torchvisions(digits):
     gen = tiny().fit(digits[0], np.array(NAMES)[digits[1]])
     dataset = SyntheticDataset(gen, {"two": 5, "nought": 3}, transform=v2.ToImage(), target_transform=lambda label: label * 10)
-    assert dataset.classes == ["nought", "two"] and dataset.class_to_idx == {"nought": 0, "two": 1}
-    assert dataset.targets == [1] * 5 + [0] * 3 and len(dataset) == 8
-    assert dataset[0][0].shape == (1, 8, 8) and dataset[0][1] == 10 and dataset[-1][1] == 0
+    assert dataset.classes == list(NAMES) and dataset.class_to_idx == {"nought": 0, "one": 1, "two": 2}
+    assert dataset.targets == [2] * 5 + [0] * 3 and len(dataset) == 8, "as an ImageFolder of these classes would number them"
+    assert dataset[0][0].shape == (1, 8, 8) and dataset[0][1] == 20 and dataset[-1][1] == 0
     assert torch.equal(dataset.__getitems__([2, 6])[1][0], dataset[6][0])
     again = SyntheticDataset(gen, {"two": 5, "nought": 3}, transform=v2.ToImage())
     assert torch.equal(dataset[3][0], again[3][0])
@@ -301,8 +377,12 @@ def test_what_does_not_go_together(folder, tensors, digits):
         rebalance_dataset(ImageFolder(folder), tiny().fit(*digits))
     with pytest.raises(InvalidRequestError, match="float32, but the generator draws .* uint8"):
         rebalance_dataset(tensors, tiny().fit(*digits))
-    with pytest.raises(InvalidRequestError, match="resizes PIL images.*type Tensor"):
-        rebalance_dataset(Arrays(list(tensors.tensors[0]), digits[1]), tiny(), image_size=(8, 8))
+    for real in (Arrays(list(tensors.tensors[0]), digits[1]), tensors):
+        with pytest.raises(InvalidRequestError, match="resizes PIL images.*type Tensor"):
+            rebalance_dataset(real, tiny(), image_size=(8, 8))
+    one_hot = TensorDataset(tensors.tensors[0], torch.eye(3)[tensors.tensors[1]])
+    with pytest.raises(InvalidDataError, match=r"shape \(112, 3\); each item needs one label.*one-hot"):
+        rebalance_dataset(one_hot, tiny(max_steps=10**9))
     with pytest.raises(UnknownLabelError, match="7"):
         rebalance_dataset(tensors, tiny(), {7: 100})
 
@@ -314,9 +394,7 @@ def test_images_of_different_sizes_are_resized_when_asked(folder, tmp_path):
         image = Image.open(path)
         image.resize((9, 12) if number % 2 else (10, 10)).save(target)
     real = ImageFolder(tmp_path, transform=v2.Compose([TO_TENSOR, v2.Resize((16, 16))]))
-    with pytest.raises(
-        InvalidDataError, match="number 1 is 12 x 9 pixels, 3 channels.*first is 10 x 10.*image_size"
-    ):
+    with pytest.raises(InvalidDataError, match="number 1 is 12 x 9 pixels, 3 channels.*first is 10 x 10.*image_size"):
         rebalance_dataset(real, tiny())
     balanced = rebalance_dataset(real, tiny(), image_size=(12, 11))
     assert balanced.generator.codec_.format_.size == (3, 12, 11) and balanced[0][0].shape == balanced[-1][0].shape == (

@@ -52,7 +52,7 @@ def test_train_torchvision(capsys):
     assert len(summary) == 6 and summary["all", "mean"].min() > 0.7, "every arm learns"
     assert summary.loc["oversampled, shifts", ("rare", "mean")] > summary.loc["as it is", ("rare", "mean")]
     printed = capsys.readouterr().out
-    assert "rebalance_dataset puts 174 behind them" in printed
+    assert "puts 700 synthetic ones behind them" in printed
     assert "899 real images, never transformed, never seen by the generator" in printed
 
 

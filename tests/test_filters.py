@@ -51,7 +51,7 @@ def test_large_classes_are_checked_for_exact_copies(monkeypatch, real):
     mixed = np.concatenate([vectors[:50], fresh(50)])
     assert novelty.near(mixed, np.zeros(100, dtype=int)).tolist() == [True] * 50 + [False] * 50
     minus_zero = np.zeros((1, 5), np.float32) * -1
-    assert filters._row_hashes(minus_zero) == filters._row_hashes(np.zeros((1, 5), np.float32))
+    assert filters.row_hashes(minus_zero) == filters.row_hashes(np.zeros((1, 5), np.float32))
 
 
 def test_label_filter_rejects_other_labels_but_not_for_classes_its_classifier_does_not_know():

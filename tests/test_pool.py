@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
 from sklearn.svm import SVC
+from torch.utils.data import DataLoader, Dataset
 
 import augment_gen
 from augment_gen import ConditionalVAE
@@ -68,12 +69,59 @@ def test_refresh_draws_anew_and_repeatably(generator, tmp_path, in_file):
     np.testing.assert_array_equal(pool.refresh(seed=0).rows(8), before)
 
 
-def test_refresh_in_memory_shows_where_the_storage_is_shared(generator):
-    pool = SyntheticPool(generator, COUNTS)
-    view = pool.tensors(8)
-    before = view.clone()
-    pool.refresh()
-    assert (view != before).any()
+class Mean(Dataset):
+    """The mean pixel of each image of a pool, as whoever holds the pool sees it."""
+
+    def __init__(self, pool):
+        self.pool = pool
+
+    def __len__(self):
+        return len(self.pool)
+
+    def __getitem__(self, index):
+        return self.pool.tensors()[index].float().mean()
+
+
+@pytest.mark.parametrize(("method", "in_file"), [("fork", False), ("fork", True), ("spawn", True)])
+def test_workers_see_the_samples_and_after_a_refresh_the_new_ones(generator, tmp_path, in_file, method):
+    pool = SyntheticPool(generator, COUNTS, path=tmp_path / "pool.safetensors" if in_file else None)
+    loader = DataLoader(Mean(pool), batch_size=52, num_workers=1, multiprocessing_context=method)
+    first = next(iter(loader))
+    assert torch.equal(first, pool.tensors().float().mean((1, 2, 3)))
+    if method == "fork":  # a spawned worker takes seconds to start: once is enough
+        pool.refresh()
+        assert torch.equal(next(iter(loader)), pool.tensors().float().mean((1, 2, 3))) and not torch.equal(
+            first, next(iter(loader))
+        )
+
+
+def test_a_pool_whose_file_became_another_pool_is_refused(generator, tmp_path):
+    path = tmp_path / "pool.safetensors"
+    sent = pickle.dumps(SyntheticPool(generator, {8: 10, 3: 2}, path=path))
+    SyntheticPool(generator, {3: 10, 8: 2}, path=path)
+    with pytest.raises(ModelFileError, match="holds another pool.*a file of its own"):
+        pickle.loads(sent)
+
+
+def test_a_saved_pool_names_the_seed_it_was_drawn_from(generator, tmp_path):
+    pool = SyntheticPool(generator, COUNTS, seed=3).refresh(seed=99)
+    pool.save(tmp_path / "pool.safetensors")
+    seed = SyntheticPool.open(tmp_path / "pool.safetensors").seed
+    assert seed == 99
+    np.testing.assert_array_equal(SyntheticPool(generator, COUNTS, seed=seed).rows(8), pool.rows(8))
+
+
+class Bare:
+    """Anything with `sample`."""
+
+    def sample(self, counts, random_state):
+        labels = np.repeat(list(counts), list(counts.values()))
+        return np.random.default_rng(random_state).integers(0, 256, (len(labels), 9, 8), dtype=np.uint8), labels
+
+
+def test_a_pool_of_any_object_that_samples():
+    pool = SyntheticPool(Bare(), {"b": 3, "a": 2})
+    assert pool.tensors("a").shape == (2, 1, 9, 8) and pool.classes == ["a", "b"]
 
 
 def test_file_comes_back_mapped_and_alike(generator, tmp_path):
@@ -161,6 +209,9 @@ def test_what_cannot_be_met_is_said(generator):
     for counts in ({}, 40, [8, 8], None):
         with pytest.raises(InvalidRequestError, match="counts must be a dict"):
             SyntheticPool(generator, counts)
+    for seed in (None, -1, 1.5):
+        with pytest.raises(InvalidRequestError, match="seed must be a non-negative int"):
+            SyntheticPool(generator, COUNTS, seed=seed)
     with pytest.raises(InvalidRequestError, match="integer"):
         SyntheticPool(generator, {8: 2.5})
     with pytest.raises(ValueError, match="not fitted"):

@@ -6,6 +6,7 @@ into one array, and their labels. What would fill the memory is kept in a namele
 
 import copy
 import tempfile
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,20 +29,20 @@ def is_dataset(X):
 
 
 def untransformed(dataset):
-    """The dataset without its transforms, which are found where torchvision's datasets keep them; itself where it has none.
+    """The dataset with nothing done by its transforms, which are found where torchvision's datasets keep them.
 
-    The given dataset is left as it is: what comes back is a shallow copy.
+    The given dataset is left as it is: what comes back is a shallow copy, or itself where it has none.
     """
-    if isinstance(dataset, Subset):
-        return Subset(untransformed(dataset.dataset), dataset.indices)
     if isinstance(dataset, ConcatDataset):
         return ConcatDataset([untransformed(part) for part in dataset.datasets])
-    if all(getattr(dataset, name, None) is None for name in TRANSFORMS):
+    own = [name for name in TRANSFORMS if getattr(dataset, name, None) is not None]
+    if not own and not isinstance(dataset, Subset):
         return dataset
     bare = copy.copy(dataset)
-    for name in TRANSFORMS:
-        if getattr(bare, name, None) is not None:
-            setattr(bare, name, None)
+    for name in own:  # not None: some datasets call what they have without asking
+        setattr(bare, name, _same_pair if name == "transforms" else _same)
+    if isinstance(dataset, Subset):
+        bare.dataset = untransformed(dataset.dataset)
     return bare
 
 
@@ -53,44 +54,72 @@ def transforms_of(dataset):
     InvalidRequestError
         Joined datasets that transform their items differently, or a transform of sample and label together.
     """
-    if isinstance(dataset, Subset):
-        return transforms_of(dataset.dataset)
     if isinstance(dataset, ConcatDataset):
         found = [transforms_of(part) for part in dataset.datasets]
-        if any(one[0] is not found[0][0] or one[1] is not found[0][1] for one in found[1:]):
+        if any(one != found[0] for one in found[1:]):
             raise InvalidRequestError(
                 "The joined datasets have different transforms, so it is unclear which one synthetic samples should go "
-                "through. Give transform=."
+                "through. Give transform= and target_transform=."
             )
         return found[0]
-    transform, target_transform = getattr(dataset, "transform", None), getattr(dataset, "target_transform", None)
-    if transform is None and target_transform is None and getattr(dataset, "transforms", None) is not None:
+    own = getattr(dataset, "transform", None), getattr(dataset, "target_transform", None)
+    if own == (None, None) and getattr(dataset, "transforms", None) is not None:
         raise InvalidRequestError(
             "The dataset has `transforms`, which take sample and label together. Give it `transform` and "
-            "`target_transform` instead, or give transform= here."
+            "`target_transform` instead, or give both here."
         )
-    return transform, target_transform
+    if not isinstance(dataset, Subset):
+        return own
+    inner = transforms_of(dataset.dataset)
+    return tuple(
+        outer if before is None else before if outer is None else InTurn(before, outer)
+        for before, outer in zip(inner, own, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Two transforms, one after the other: that of a dataset, and that of a subset of it."""
+
+    first: object
+    second: object
+
+    def __call__(self, value):
+        return self.second(self.first(value))
 
 
 def read_labels(dataset):
     """The labels of all items, untransformed: a list, or the tensor of a ``TensorDataset``.
 
-    Taken from ``targets`` (or ``labels``) where there are as many as items; otherwise every item is read.
+    Taken from ``targets`` where there are as many as items, or from ``labels`` where these begin with the label of the first
+    item; otherwise every item is read.
     """
+    labels = _known_labels(dataset)
+    if labels is not None:
+        return labels
+    bare = untransformed(dataset)
+    return [plain_label(sample_and_label(bare, number)[1]) for number in range(len(bare))]
+
+
+def _known_labels(dataset):
+    """Labels that can be had without reading items, or None."""
     if isinstance(dataset, Subset):
-        labels = read_labels(dataset.dataset)
-        positions = np.asarray(dataset.indices)
-        return labels[torch.from_numpy(positions)] if isinstance(labels, torch.Tensor) else [labels[i] for i in positions]
+        labels = _known_labels(dataset.dataset)
+        if isinstance(labels, torch.Tensor):
+            return labels[torch.as_tensor(dataset.indices)]
+        return None if labels is None else [labels[position] for position in dataset.indices]
     if isinstance(dataset, ConcatDataset):
-        return [label for part in dataset.datasets for label in _as_list(read_labels(part))]
+        parts = [_known_labels(part) for part in dataset.datasets]
+        return None if any(part is None for part in parts) else [label for part in parts for label in _as_list(part)]
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
         return dataset.tensors[1]
     for name in ("targets", "labels"):
         labels = getattr(dataset, name, None)
         if labels is not None and np.ndim(labels) == 1 and len(labels) == len(dataset):
-            return _as_list(labels)
-    bare = untransformed(dataset)
-    return [plain_label(sample_and_label(bare, number)[1]) for number in range(len(bare))]
+            labels = _as_list(labels)
+            if name == "targets" or labels[0] == plain_label(sample_and_label(untransformed(dataset), 0)[1]):
+                return labels
+    return None
 
 
 def sample_and_label(dataset, number):
@@ -139,7 +168,7 @@ def read_dataset(dataset, image_size=None, in_memory=IN_MEMORY):
     if len(dataset) == 0:
         raise InvalidDataError("The dataset is empty. Give one that holds at least two items of each of two classes.")
     bare = untransformed(dataset)
-    if isinstance(bare, TensorDataset) and len(bare.tensors) == 2:
+    if isinstance(bare, TensorDataset) and len(bare.tensors) == 2 and image_size is None:
         return bare.tensors
     first = sample_and_label(bare, 0)[0]
     as_array = _reader(first, image_size)
@@ -160,7 +189,7 @@ def _reader(first, image_size):
     if isinstance(first, Image.Image):
         if image_size is None:
             return pixels
-        return lambda image: pixels(image.resize(tuple(image_size)[::-1], Image.Resampling.BICUBIC))
+        return lambda image: pixels(image, tuple(image_size))
     if image_size is not None:
         raise InvalidRequestError(
             f"image_size resizes PIL images, but the dataset's samples are of type {type(first).__name__}. Resize them in "
@@ -180,6 +209,14 @@ def _empty(shape, dtype, in_memory):
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:  # the mapping outlives the file's name and handle
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def _same(value):
+    return value
+
+
+def _same_pair(sample, label):
+    return sample, label
 
 
 def _as_list(labels):

@@ -14,12 +14,16 @@ from augment_gen.errors import InvalidDataError
 CONVERSIONS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "I;16B": "I;16"}
 
 
-def pixels(image):
-    """ndarray (H, W) or (H, W, C) of a PIL image: uint8, or uint16, int32 and float32 for its deep grey modes."""
+def pixels(image, size=None):
+    """ndarray (H, W) or (H, W, C) of a PIL image: uint8, or uint16, int32 and float32 for its deep grey modes.
+
+    Resized to `size`, (height, width), where that is given, by antialiased bicubic interpolation.
+    """
     mode = CONVERSIONS.get(image.mode, image.mode)
     if image.mode == "P" and "transparency" in image.info:
         mode = "RGBA"
-    return np.asarray(image if mode == image.mode else image.convert(mode))
+    image = image if mode == image.mode else image.convert(mode)
+    return np.asarray(image if size is None else image.resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 class PILImages(Sequence):

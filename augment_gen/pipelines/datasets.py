@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Subset
 
 from augment_gen.codecs.dataset import plain_label, read_dataset, read_labels, sample_and_label, transforms_of, untransformed
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import InvalidRequestError
+from augment_gen.errors import InvalidDataError, InvalidRequestError
 from augment_gen.generators import ConditionalVAE
 from augment_gen.pipelines.forms import SampleForm, labels_like
 from augment_gen.pipelines.mixing import check_mix, mixed_plan
@@ -41,7 +41,7 @@ class SyntheticDataset(Dataset):
     Attributes
     ----------
     classes : list of str
-        Names of the labels, sorted as the labels are.
+        Names of all labels that the generator knows, sorted as those are.
     class_to_idx : dict {str: int}
     targets : list
         The label of each item, before `target_transform`: integer labels as they are, other labels by their position in
@@ -62,7 +62,7 @@ class SyntheticDataset(Dataset):
     >>> gen = ConditionalVAE(max_steps=5, random_state=0, device="cpu").fit(digits.images.astype("uint8"), digits.target)
     >>> dataset = SyntheticDataset(gen, {3: 20, 8: 50})
     >>> len(dataset), dataset.classes, dataset[25][0].shape, dataset[25][1]
-    (70, ['3', '8'], (8, 8), 8)
+    (70, ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], (8, 8), 8)
     """
 
     def __init__(self, source, counts=None, transform=None, target_transform=None, *, seed=0):
@@ -72,7 +72,7 @@ class SyntheticDataset(Dataset):
             source = SyntheticPool(source, counts, seed=seed)
         counts = source.counts if counts is None else _counts_in(source, counts)
         self.pool, self.transform, self.target_transform = source, transform, target_transform
-        self.classes, self.class_to_idx = _names(list(counts))
+        self.classes, self.class_to_idx = _names(source.classes)
         self.targets = [self.class_to_idx[str(label)] for label, n in counts.items() for _ in range(n)]
         self._places = [(label, number) for label, n in counts.items() for number in range(n)]
 
@@ -193,8 +193,8 @@ def rebalance_dataset(
         With "all" the share of synthetic samples in each class; "auto" is .5. With "minority" their share of what is filled up,
         the rest being repeats; "auto" is 1.
     transform, target_transform : callable, optional
-        For synthetic samples and their labels. By default those of the dataset itself, so that synthetic and real items go
-        through the same.
+        For synthetic samples and their labels. By default, each by itself, that of the dataset, so that synthetic and real
+        items go through the same.
     image_size : (int, int), optional
         (height, width) that PIL images are resized to before a generator is fitted on them; synthetic ones have that size
         before `transform`. Needed where images differ in size or exceed 256 pixels a side.
@@ -232,13 +232,15 @@ def rebalance_dataset(
     (torch.Size([1, 8, 8]), torch.int64)
     """
     generator = ConditionalVAE(random_state=seed) if generator is None else generator
+    if transform is None or target_transform is None:
+        own, own_target = transforms_of(dataset)
+        transform = own if transform is None else transform
+        target_transform = own_target if target_transform is None else target_transform
     if hasattr(generator, "classes_"):
-        labels = read_labels(dataset)
+        labels = _one_each(read_labels(dataset))
     else:
         samples, labels = read_dataset(dataset, image_size)
-        generator.fit(samples, labels)
-    if transform is None and target_transform is None:
-        transform, target_transform = transforms_of(dataset)
+        generator.fit(samples, _one_each(labels))
     conditions, class_index = ConditionEncoder().fit(labels)
     class_to_idx = _attribute(dataset, "class_to_idx", {})
     strategy = _by_label(sampling_strategy, class_to_idx, conditions.classes_.tolist())
@@ -250,11 +252,22 @@ def rebalance_dataset(
     repeats, to_add = _amounts(strategy, mix, synthetic_share, class_index, conditions, numpy_generator(seed))
     # a generator may have been fitted on the names of the classes, where the dataset's labels are their numbers
     known, names = set(generator.classes_.tolist()), {target: name for name, target in class_to_idx.items()}
-    label_of = {one if one in known else names.get(one, one): one for one in to_add}
+    by_name = not known.issuperset(to_add) and known.issuperset(names.get(label) for label in to_add)
+    label_of = {names[label] if by_name else label: label for label in to_add}
     counts = {name: n for name, n in zip(label_of, to_add.values(), strict=True) if n}
     pool = SyntheticPool(generator, counts, seed=seed) if counts else None
     labels = conditions.classes_[class_index].tolist()
     return RebalancedDataset(dataset, labels, repeats, pool, label_of, transform, target_transform, image_size is None)
+
+
+def _one_each(labels):
+    """`labels`; raises where an item has several, or one-hot ones."""
+    if np.ndim(labels) != 1:
+        raise InvalidDataError(
+            f"The dataset's labels have the shape {tuple(np.shape(labels))}; each item needs one label, an integer or a string. Turn "
+            "one-hot labels into integers, and let target_transform turn these into one-hot labels."
+        )
+    return labels
 
 
 def _names(labels):

@@ -5,11 +5,13 @@ share or in a file that they map, so that no worker ever runs a network.
 """
 
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from augment_gen.codecs import ImageCodec, PILImages, infer_codec
@@ -17,8 +19,9 @@ from augment_gen.codecs.dataset import plain_label
 from augment_gen.codecs.image import ImageFormat
 from augment_gen.dtypes import frame_from_state, frame_to_state, scalar_from_json, scalar_to_json
 from augment_gen.errors import InvalidRequestError, InvalidTypeError, ModelFileError, UnknownLabelError
+from augment_gen.generators.base import BaseGenerator
 from augment_gen.persistence import read_state, write_state
-from augment_gen.pipelines.provenance import SYNTHETIC
+from augment_gen.pipelines.provenance import SYNTHETIC, Provenance
 from augment_gen.seeding import stage_generator
 
 KIND = "pool"
@@ -28,9 +31,9 @@ class SyntheticPool:
     """Synthetic samples of each label, drawn once.
 
     Draw the pool in the main process, on its GPU if there is one, and give it to datasets and transforms: they only look
-    samples up. In memory a pool's samples lie in storage that `torch.multiprocessing` shares, so that a worker process is
-    sent a handle; with `path` they lie in a file, and a worker is sent its name. Both hold for the start methods fork,
-    spawn and forkserver. The generator is not sent along.
+    samples up. Images in memory lie in storage that `torch.multiprocessing` shares, so that a worker process is sent a handle;
+    with `path` they lie in a file, and a worker is sent its name. Both hold for the start methods fork, spawn and
+    forkserver. The generator is not sent along.
 
     Parameters
     ----------
@@ -48,6 +51,8 @@ class SyntheticPool:
     counts : dict {label: int}
     labels : list
         Plain Python values, in the order of `counts`.
+    classes : list
+        All labels that the generator knows, sorted; those of `counts` where it does not say.
     format : ImageFormat or None
         Of images: container, layout, dtype and range of the pixels. None for tables.
 
@@ -56,7 +61,7 @@ class SyntheticPool:
     UnknownLabelError
         The generator does not know a label.
     InvalidRequestError
-        `counts` is no dict of numbers above 0.
+        `counts` is no dict of numbers.
 
     Examples
     --------
@@ -71,15 +76,17 @@ class SyntheticPool:
     """
 
     def __init__(self, generator, counts, *, seed=0, path=None):
-        check_is_fitted(generator)
+        if isinstance(generator, BaseEstimator):
+            check_is_fitted(generator)
         if not isinstance(counts, Mapping) or not counts:
             raise InvalidRequestError(f"counts must be a dict {{label: number}}, such as {{'rare': 200}}; got {counts!r}.")
-        self.generator, self.seed, self._round = generator, seed, 0
+        self.generator, self.seed, self._round = generator, _plain_seed(seed), 0
         self.counts = {plain_label(label): n for label, n in counts.items()}
+        self.classes = _classes(generator, self.counts)
         codec = getattr(generator, "codec_", None)
         self.format = codec.format_ if isinstance(codec, ImageCodec) else None
         self.path = None if path is None else str(Path(path).absolute())
-        self._keep(self._draw(seed))
+        self._keep(self._draw(self.seed))
         self._parts = _parts(self.counts)
 
     # ------------------------------------------------------------- look-ups
@@ -142,9 +149,10 @@ class SyntheticPool:
 
     # ---------------------------------------------------------------- redraw
     def refresh(self, seed=None):
-        """Draw all samples anew, in place: from `seed`, or from the next of a series of seeds that the pool's own began.
+        """Draw all samples anew: from `seed`, or from the next of a series of seeds that the pool's own began.
 
-        Call it in the main process. Workers see samples in shared memory change at once; those of a file once they open it.
+        Call it in the main process, between epochs. Workers that start afterwards have the new samples, so leave
+        ``persistent_workers`` off.
 
         Returns
         -------
@@ -161,14 +169,12 @@ class SyntheticPool:
                 "drew the samples, in the main process."
             )
         self._round += 1
-        samples = self._draw(int(stage_generator(self.seed, self._round).integers(2**32)) if seed is None else seed)
-        if self.path is None and isinstance(self._samples, torch.Tensor):
-            self._samples.copy_(self._storable(samples))  # where workers may be looking
-        else:
-            self._keep(samples)
+        next_seed = int(stage_generator(self.seed, self._round).integers(2**32))
+        self._keep(self._draw(next_seed if seed is None else _plain_seed(seed)))
         return self
 
     def _draw(self, seed):
+        self._drawn_from = seed
         samples, drawn = self.generator.sample(self.counts, random_state=seed)
         wanted = np.repeat(np.arange(len(self.counts)), list(self.counts.values()))
         assert len(drawn) == len(wanted), "the generator returned another number of samples than it was asked for"
@@ -205,11 +211,11 @@ class SyntheticPool:
         state = {
             "labels": [scalar_to_json(label) for label in self.counts],
             "counts": list(self.counts.values()),
-            "seed": int(self.seed),
+            "classes": [scalar_to_json(label) for label in self.classes],
+            "seed": self._drawn_from,
             "format": None if self.format is None else vars(self.format),
             "samples": samples,
-            "synthetic": True,
-            "digital_source_type": SYNTHETIC,
+            "provenance": self._provenance(),
         }
         write_state(path, state, KIND)
 
@@ -232,7 +238,9 @@ class SyntheticPool:
     @classmethod
     def _from_state(cls, state, path):
         self = cls.__new__(cls)
-        self.generator, self.path, self.seed, self._round = None, path, state["seed"], 0
+        self.generator, self.path, self.seed, self._round = None, path, _plain_seed(state["seed"]), 0
+        self._drawn_from, self._written = self.seed, state["provenance"]
+        self.classes = [scalar_from_json(label) for label in state["classes"]]
         self.counts = dict(zip(map(scalar_from_json, state["labels"]), map(int, state["counts"]), strict=True))
         self._parts = _parts(self.counts)
         self.format = None if state["format"] is None else ImageFormat(**state["format"])
@@ -253,9 +261,23 @@ class SyntheticPool:
     def __setstate__(self, state):
         self.__dict__.update(state)
         if self.path is not None:
-            self._samples = self.open(self.path)._samples
+            opened = self.open(self.path)
+            if (opened.counts, list(opened.counts), opened.format) != (self.counts, self.labels, self.format):
+                raise ModelFileError(
+                    f"{Path(self.path).name} holds another pool than when this one was sent. Give every pool a file of its own."
+                )
+            self._samples = opened._samples
 
     # --------------------------------------------------------------- private
+    def _provenance(self):
+        """Where the samples come from, as far as it is known; always that they are synthetic."""
+        if isinstance(self.generator, BaseGenerator):
+            try:
+                return Provenance.of(self.generator, self._drawn_from).record()
+            except ModelFileError:  # a parameter that is code: no file, and so no hash, of the model
+                pass
+        return getattr(self, "_written", None) or {"digitalSourceType": SYNTHETIC}
+
     @property
     def _is_frame(self):
         return isinstance(self._samples, pd.DataFrame)
@@ -283,3 +305,14 @@ def _parts(counts):
     """{label: slice}: where the samples of each label lie."""
     ends = np.cumsum(list(counts.values())).tolist()
     return {label: slice(end - n, end) for (label, n), end in zip(counts.items(), ends, strict=True)}
+
+
+def _classes(generator, counts):
+    classes = getattr(generator, "classes_", None)
+    return sorted(counts, key=str) if classes is None else np.asarray(classes).tolist()
+
+
+def _plain_seed(seed):
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise InvalidRequestError(f"seed must be a non-negative int, so that the samples can be drawn again; got {seed!r}.")
+    return int(seed)

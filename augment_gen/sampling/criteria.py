@@ -13,9 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from augment_gen.codecs import infer_codec, read
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import InvalidDataError, InvalidParameterError
+from augment_gen.sampling.filters import row_hashes
 
 FOLDS = 5
-MAX_ROWS = 20_000  # real rows that are compared with; of more, these many are drawn
+MAX_ROWS = 10_000  # real rows of a class that are compared with; of more, these many are drawn
 
 
 class _Criterion(BaseEstimator):
@@ -35,18 +36,21 @@ class _Criterion(BaseEstimator):
         self.classes_ = self.conditions_.classes_
         codec = infer_codec(X)
         self.codec_ = codec().fit(X, class_index)
-        vectors = self.codec_.vectors(X)
-        if len(vectors) > MAX_ROWS:
-            rows = np.sort(np.random.default_rng(0).choice(len(vectors), MAX_ROWS, replace=False))
-            vectors, class_index = vectors[rows], class_index[rows]
         small = self.conditions_.counts_ < 2
         if small.any():
             raise InvalidDataError(
                 f"{type(self).__name__} needs two rows of each class, but {self.classes_[small].tolist()[:5]} have one."
             )
+        vectors = self.codec_.vectors(X)
+        self._remember(vectors)
+        rows = _at_most(MAX_ROWS, class_index, len(self.classes_))
+        vectors, class_index = vectors[rows], class_index[rows]
         scores = self._fit_vectors(vectors, class_index)
         self.thresholds_ = np.array([np.quantile(scores[class_index == k], self.loss) for k in range(len(self.classes_))])
         return self
+
+    def _remember(self, vectors):
+        """Note what is needed of all real rows, also where only some are compared with."""
 
     def keep(self, X, y):
         """bool ndarray (n,): which rows of X, whose labels are y, stay.
@@ -112,7 +116,7 @@ class NotACopy(_Distance):
     """Keeps rows that lie farther from every real row of their class than the nearest real rows lie from each other.
 
     Stricter than a generator's own ``novelty_filter``, which lets as many near rows through as fresh real rows would have.
-    It rejects exact copies always. Distance says nothing about privacy.
+    Exact copies of any real row are always rejected. Distance says nothing about privacy.
 
     Parameters
     ----------
@@ -125,9 +129,12 @@ class NotACopy(_Distance):
     def __init__(self, loss=0.05):
         self.loss = loss
 
+    def _remember(self, vectors):
+        self.real_ = np.unique(row_hashes(vectors))
+
     def _score(self, vectors, class_index):
         distances = super()._score(vectors, class_index)
-        return np.where(distances > 1e-6, distances, -1.0)
+        return np.where((distances > 1e-6) & ~np.isin(row_hashes(vectors), self.real_), distances, -1.0)
 
 
 class ClassConsistent(_Criterion):
@@ -170,3 +177,12 @@ class ClassConsistent(_Criterion):
         probabilities = np.zeros((len(vectors), len(self.classes_)))
         probabilities[:, estimator.classes_] = estimator.predict_proba(vectors)
         return probabilities[np.arange(len(vectors)), class_index]
+
+
+def _at_most(n, class_index, n_classes):
+    """Positions, ascending, of all rows of classes with up to `n`, and of `n` random ones of each larger class."""
+    rng, kept = np.random.default_rng(0), []
+    for k in range(n_classes):
+        own = np.flatnonzero(class_index == k)
+        kept.append(own if len(own) <= n else rng.choice(own, n, replace=False))
+    return np.sort(np.concatenate(kept))

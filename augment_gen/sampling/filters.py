@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 NEAR_SHARE = 0.05  # share of fresh real rows that lie nearer to a training row than the threshold, by its definition
-MIN_RECALL = 0.9  # of the classifier on the real rows of a class, below which it does not decide about that class
+MIN_RECALL = 0.9  # of a classifier on the real rows of a class that it was trained on, for it to decide about that class
 MAX_ROWS = 5000  # rows of a class that distances are computed to; larger classes are checked for exact copies only
 
 
@@ -40,7 +40,7 @@ class NoveltyFilter:
                 self.threshold_[k] = max(np.quantile(nearest, NEAR_SHARE), 1e-6)
                 self.natural_share_[k] = max(NEAR_SHARE, np.mean(nearest <= self.threshold_[k]))
             elif len(rows) > 1:
-                self.reference_[k] = _row_hashes(rows)
+                self.reference_[k] = row_hashes(rows)
                 self.natural_share_[k] = 1 - len(np.unique(self.reference_[k])) / len(rows)
         self.near_share_, self.keep_probability_ = np.full(n_classes, np.nan), np.ones(n_classes)
         return self
@@ -67,7 +67,7 @@ class NoveltyFilter:
             if not vectors.shape[1]:
                 continue
             if self.reference_[k].ndim == 1:
-                out[rows] = np.isin(_row_hashes(vectors[rows]), self.reference_[k])
+                out[rows] = np.isin(row_hashes(vectors[rows]), self.reference_[k])
             else:
                 out[rows] = self._search(k).kneighbors(vectors[rows], n_neighbors=1)[0][:, 0] <= self.threshold_[k]
         return out
@@ -96,6 +96,13 @@ class LabelFilter:
 
     Classes whose real rows the classifier itself does not recognise are let through.
 
+    Parameters
+    ----------
+    threshold : float
+        Probability of the label from which a row is kept.
+    min_recall : float
+        Share of a class's real rows that have to be kept for the filter to apply to that class.
+
     Attributes
     ----------
     applies_ : bool array (n_classes,)
@@ -104,9 +111,13 @@ class LabelFilter:
         Share of rows rejected in a trial draw.
     """
 
+    def __init__(self, threshold=0.5, min_recall=MIN_RECALL):
+        self.threshold, self.min_recall = threshold, min_recall
+
     def fit(self, probabilities, class_index):
         """`probabilities` float (n, n_classes) are the classifier's for the real rows; returns self."""
-        self.applies_ = _share_per_class(_agrees(probabilities, class_index), class_index, probabilities) >= MIN_RECALL
+        recalls = _share_per_class(self._agrees(probabilities, class_index), class_index, probabilities)
+        self.applies_ = recalls >= self.min_recall
         return self
 
     def calibrate(self, probabilities, class_index):
@@ -116,21 +127,21 @@ class LabelFilter:
         return keep
 
     def keep(self, probabilities, class_index):
-        """bool (n,): rows whose label is likelier than all others together."""
-        return _agrees(probabilities, class_index) | ~self.applies_[class_index]
+        """bool (n,): rows whose label is as likely as the threshold."""
+        return self._agrees(probabilities, class_index) | ~self.applies_[class_index]
+
+    def _agrees(self, probabilities, class_index):
+        return probabilities[np.arange(len(class_index)), class_index] >= self.threshold
 
     def state(self):
-        return {"applies_": self.applies_, "rejected_share_": self.rejected_share_}
+        names = ("threshold", "min_recall", "applies_", "rejected_share_")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_state(cls, state):
-        self = cls()
+        self = cls(float(state["threshold"]), float(state["min_recall"]))
         self.applies_, self.rejected_share_ = state["applies_"], state["rejected_share_"]
         return self
-
-
-def _agrees(probabilities, class_index):
-    return probabilities[np.arange(len(class_index)), class_index] >= 0.5
 
 
 def _share_per_class(mask, class_index, probabilities):
@@ -138,7 +149,7 @@ def _share_per_class(mask, class_index, probabilities):
     return np.bincount(class_index, mask, minlength=len(counts)) / np.maximum(counts, 1)
 
 
-def _row_hashes(rows):
+def row_hashes(rows):
     """uint64 (n,): equal rows have equal hashes. Keeps 8 bytes of a row instead of the row."""
     words = np.ascontiguousarray(rows + 0.0, dtype=np.float32).view(np.uint32).astype(np.uint64)  # + 0.0: no -0.0
     factors = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64) * 2 + 1

@@ -127,7 +127,11 @@ def as_filters(filters, on_shortfall, X=None, y=None):
     if on_shortfall not in SHORTFALL:
         raise InvalidRequestError(f"on_shortfall must be one of {', '.join(map(repr, SHORTFALL))}; got {on_shortfall!r}.")
     filters = [] if filters is None else filters if isinstance(filters, (list, tuple)) else [filters]
-    return [_named(one, X, y) for one in filters]
+    named = []
+    for name, accept in (_named(one, X, y) for one in filters):
+        alike = sum(other.split(" ")[0] == name for other, _ in named)
+        named.append((f"{name} {alike + 1}" if alike else name, accept))
+    return named
 
 
 def _named(one, X, y):
