@@ -264,8 +264,8 @@ def _one_each(labels):
     """`labels`; raises where an item has several, or one-hot ones."""
     if np.ndim(labels) != 1:
         raise InvalidDataError(
-            f"The dataset's labels have the shape {tuple(np.shape(labels))}; each item needs one label, an integer or a string. Turn "
-            "one-hot labels into integers, and let target_transform turn these into one-hot labels."
+            f"The dataset's labels have the shape {tuple(np.shape(labels))}; each item needs one label, an integer or a "
+            "string. Turn one-hot labels into integers, and let target_transform turn these into one-hot labels."
         )
     return labels
 
