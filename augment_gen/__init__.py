@@ -32,7 +32,7 @@ _HOMES = {
     "WarpVAE": "generators",
     "load": "generators.keeping",
 }
-_ROOMS = {"errors", "evaluation", "pipelines"}
+_ROOMS = {"errors", "evaluation", "pipelines", "report", "sampling"}
 
 
 def __getattr__(name):

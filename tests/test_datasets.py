@@ -383,8 +383,23 @@ def test_what_does_not_go_together(folder, tensors, digits):
     one_hot = TensorDataset(tensors.tensors[0], torch.eye(3)[tensors.tensors[1]])
     with pytest.raises(InvalidDataError, match=r"shape \(112, 3\); each item needs one label.*one-hot"):
         rebalance_dataset(one_hot, tiny(max_steps=10**9))
-    with pytest.raises(UnknownLabelError, match="7"):
-        rebalance_dataset(tensors, tiny(), {7: 100})
+    with pytest.raises(UnknownLabelError, match="asks for 'nine', which no item.* 0, 1, 2, or by name 'nought', 'one'"):
+        rebalance_dataset(ImageFolder(folder), tiny(), {"nine": 100})
+    with pytest.raises(InvalidTypeError, match=r"DataLoader. Give the dataset that it reads, loader\.dataset"):
+        rebalance_dataset(DataLoader(tensors), tiny())
+    for size in (0, (8,), (8, 2.5)):
+        with pytest.raises(InvalidRequestError, match="image_size must be a side or"):
+            rebalance_dataset(ImageFolder(folder), tiny(), image_size=size)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mix": "minorities"}, {"sampling_strategy": {9: 100}}, {"sampling_strategy": "minorty"}, {"synthetic_share": 2}]
+)
+def test_mistakes_are_found_before_anything_is_fitted(tensors, wrong):
+    gen = tiny(max_steps=10**9)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        rebalance_dataset(tensors, gen, **wrong)
+    assert not hasattr(gen, "classes_")
 
 
 def test_images_of_different_sizes_are_resized_when_asked(folder, tmp_path):
@@ -397,6 +412,7 @@ def test_images_of_different_sizes_are_resized_when_asked(folder, tmp_path):
     with pytest.raises(InvalidDataError, match="number 1 is 12 x 9 pixels, 3 channels.*first is 10 x 10.*image_size"):
         rebalance_dataset(real, tiny())
     balanced = rebalance_dataset(real, tiny(), image_size=(12, 11))
+    assert rebalance_dataset(real, tiny(), image_size=12).generator.codec_.format_.size == (3, 12, 12)
     assert balanced.generator.codec_.format_.size == (3, 12, 11) and balanced[0][0].shape == balanced[-1][0].shape == (
         1,
         16,

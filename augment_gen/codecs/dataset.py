@@ -7,6 +7,7 @@ into one array, and their labels. What would fill the memory is kept in a namele
 import copy
 import tempfile
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -146,8 +147,8 @@ def read_dataset(dataset, image_size=None, in_memory=IN_MEMORY):
     ----------
     dataset : Dataset, or any object with ``__len__`` and ``__getitem__``
         Of pairs (sample, label): a sample is a PIL image, an ndarray or a tensor, all of one shape.
-    image_size : (int, int), optional
-        (height, width) that PIL images are resized to, by antialiased bicubic interpolation.
+    image_size : int or (int, int), optional
+        Side, or (height, width), that PIL images are resized to, by antialiased bicubic interpolation.
     in_memory : int
         Bytes of samples above which they are kept in a temporary file, which goes when nothing refers to it any more.
 
@@ -189,7 +190,8 @@ def _reader(first, image_size):
     if isinstance(first, Image.Image):
         if image_size is None:
             return pixels
-        return lambda image: pixels(image, tuple(image_size))
+        size = _size(image_size)
+        return lambda image: pixels(image, size)
     if image_size is not None:
         raise InvalidRequestError(
             f"image_size resizes PIL images, but the dataset's samples are of type {type(first).__name__}. Resize them in "
@@ -202,6 +204,13 @@ def _reader(first, image_size):
     raise InvalidTypeError(
         f"The dataset's samples are of type {type(first).__name__}; PIL images, arrays and tensors can be learned from."
     )
+
+
+def _size(image_size):
+    sides = (image_size, image_size) if isinstance(image_size, Integral) else tuple(image_size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+        raise InvalidRequestError(f"image_size must be a side or (height, width), in pixels; got {image_size!r}.")
+    return tuple(map(int, sides))
 
 
 def _empty(shape, dtype, in_memory):

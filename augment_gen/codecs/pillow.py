@@ -83,8 +83,9 @@ def like_first(image, first, number):
     """`image`, an array; raises where its shape or dtype is not that of `first`."""
     if image.shape != first.shape or image.dtype != first.dtype:
         raise InvalidDataError(
-            f"Images differ: number {number} is {_describe(image)}, the first is {_describe(first)}. Bring them to "
-            "one size and mode before fit (`rebalance_dataset` and `read_image_folder` resize PIL images to image_size=)."
+            f"Images differ, before any transform of their dataset: number {number} is {_describe(image)}, the first is "
+            f"{_describe(first)}. Bring them to one size and mode before fit (`rebalance_dataset` resizes PIL images to "
+            "image_size=, `read_image_folder` to size=)."
         )
     return image
 

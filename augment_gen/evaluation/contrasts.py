@@ -12,6 +12,7 @@ from augment_gen.evaluation.classifier_scores import SCORES
 from augment_gen.evaluation.paired import corrected_interval
 
 CONFIDENCE = 0.95  # of all intervals together
+WIDE = 0.15  # of an interval, above which "no measurable gain" says little
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Contrast:
             alone = span(self.to_none, self.to_none_low, self.to_none_high)
             return f"{self.arm} harms: {scored}, {alone} against training on the real rows alone."
         word = "worse than" if self.high < 0 else "no measurable gain over"
-        return f"{self.arm}: {word} {against}: {scored}, difference {gap}."
+        wide = " That is too wide to tell: more splits or rows would narrow it." if self.high - self.low > WIDE else ""
+        return f"{self.arm}: {word} {against}: {scored}, difference {gap}.{wide}"
 
 
 def make_contrasts(scores, augmenters, failures, scoring, test_share):

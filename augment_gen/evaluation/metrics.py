@@ -7,7 +7,17 @@ A figure is judged by where it lies between its floor (0: as bad as a generator 
 import math
 from dataclasses import dataclass
 
-ALL = "(all)"  # stands in the column "class" where a figure is over all classes
+
+class Everything(str):
+    """The text "(all)", told from a class of that name by identity, which pickling and copying keep."""
+
+    __slots__ = ()
+
+    def __reduce__(self):
+        return "ALL"
+
+
+ALL = Everything("(all)")  # stands in the column "class" where a figure is over all classes
 
 
 @dataclass(frozen=True)

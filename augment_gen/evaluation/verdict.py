@@ -15,9 +15,7 @@ EXACT_BEYOND = 0.01  # exact copies are named where their share is surely this m
 # chance repeats rows of coarse tables, and a hundredth of copies cannot be chance
 NEAR_BEYOND = 2.0  # near copies where their share is surely this many times that of held-out rows: half of them, then,
 # are near for another reason than that real rows are
-MEMBERSHIP_BEYOND = (
-    0.55  # a membership attack where its AUC is surely above: .05 is the least that differs from train-test shift
-)
+MEMBERSHIP_BEYOND = 0.55  # a membership attack where its AUC is surely above; less can be a slight shift from train to test
 SHIFTED = 0.6  # two-sample AUC of training against held-out rows from which these are not alike
 MAX_NAMED = 5  # classes, or reasons, that are named
 CAVEAT = "That is no proof of privacy: rows that pass such tests can still give training rows away (arXiv:2505.01524)."
@@ -62,9 +60,10 @@ def judge(figures):
     overall = {figure.metric: figure for figure in figures if figure.label is ALL}
     grades = {name: grade(figure) for name, figure in overall.items() if grade(figure)}
     level = min(grades.values(), key=LEVELS.index) if grades else "unclear"
-    signs = _signs_of_copies(overall)
+    shifted = _shifted(overall)
+    signs = _signs_of_copies(overall, shifted)
     sentences = [_quality(level, grades, overall), *(signs or [_no_copies(overall)])]
-    sentences += _classes(figures) + _cautions(figures, overall)
+    sentences += _classes(figures, shifted) + _cautions(figures, overall)
     return Verdict(level, bool(signs), tuple(sentences))
 
 
@@ -85,8 +84,17 @@ def _said(figure):
     return f"{metric.title} {_number(figure.value)} {beside}"
 
 
-def _signs_of_copies(figures):
-    """Sentences, one per sign; `figures` maps metric to Figure, of one class or of all."""
+def _shifted(overall):
+    """Whether training rows differ from held-out ones by themselves."""
+    shift = overall.get("c2st_auc")
+    return shift is not None and shift.ceiling > SHIFTED
+
+
+def _signs_of_copies(figures, shifted):
+    """Sentences, one per sign; `figures` maps metric to Figure, of one class or of all.
+
+    Where training rows differ from held-out ones by themselves, a membership attack finds that difference, and says nothing.
+    """
     said = []
     exact, near, member = (figures.get(name) for name in ("exact_copies", "near_copies", "membership_auc"))
     if exact is not None and exact.low > np.nan_to_num(exact.ceiling) + EXACT_BEYOND:
@@ -97,7 +105,7 @@ def _signs_of_copies(figures):
             f"Copies: {near.value:.0%} of the synthetic rows lie nearer to a training row than the nearest "
             f"{near.ceiling:.0%} of the held-out rows do."
         )
-    if member is not None and member.low > MEMBERSHIP_BEYOND:
+    if member is not None and member.low > MEMBERSHIP_BEYOND and not shifted:
         said.append(
             f"Membership leaks: an attack tells training rows from held-out ones with AUC {_number(member.value)} "
             f"({_number(member.low)} to {_number(member.high)}; .50 is chance)."
@@ -115,12 +123,12 @@ def _no_copies(figures):
     )
 
 
-def _classes(figures):
+def _classes(figures, shifted):
     """Sentences on classes whose own figures are poor, or show copies; the worst first."""
     found = []
     for label, own in _by_class(figures).items():
         poor = [figure for figure in own.values() if grade(figure) == "poor"]
-        signs = _signs_of_copies(own)
+        signs = _signs_of_copies(own, shifted)
         if poor or signs:
             said = [*signs, *(f"Poor {_said(figure)}." for figure in poor)]
             found.append((-len(said), f"Class {label!r}: {' '.join(said)}"))
@@ -131,11 +139,10 @@ def _classes(figures):
 
 def _cautions(figures, overall):
     said = []
-    shift = overall.get("c2st_auc")
-    if shift is not None and shift.ceiling > SHIFTED:
+    if _shifted(overall):
         said.append(
-            f"Caution: training rows themselves differ from the held-out ones (AUC {_number(shift.ceiling)}): copies can seem "
-            "more than they are, and ceilings are low."
+            f"Caution: training rows themselves differ from the held-out ones (AUC {_number(overall['c2st_auc'].ceiling)}): "
+            "copies can seem more than they are, a membership attack says nothing, and ceilings are low."
         )
     small = [
         repr(label) for label, own in _by_class(figures).items() if any(f.note.startswith("n too small") for f in own.values())

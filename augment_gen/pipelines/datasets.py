@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from augment_gen.codecs import infer_codec
 from augment_gen.codecs.dataset import plain_label, read_dataset, read_labels, sample_and_label, transforms_of, untransformed
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import InvalidDataError, InvalidRequestError
+from augment_gen.errors import InvalidDataError, InvalidRequestError, InvalidTypeError, UnknownLabelError
 from augment_gen.generators import ConditionalVAE
 from augment_gen.pipelines.forms import SampleForm, labels_like
 from augment_gen.pipelines.mixing import check_mix, mixed_plan
@@ -195,9 +196,10 @@ def rebalance_dataset(
     transform, target_transform : callable, optional
         For synthetic samples and their labels. By default, each by itself, that of the dataset, so that synthetic and real
         items go through the same.
-    image_size : (int, int), optional
-        (height, width) that PIL images are resized to before a generator is fitted on them; synthetic ones have that size
-        before `transform`. Needed where images differ in size or exceed 256 pixels a side.
+    image_size : int or (int, int), optional
+        Side, or (height, width), that PIL images are resized to before a generator is fitted on them; synthetic ones have that
+        size before `transform`. Needed where images differ in size, or exceed 256 pixels a side, before the dataset's
+        transform; a resize in that transform brings real and synthetic items to one size.
     seed : int, default=0
         For a generator made here, and for the samples.
 
@@ -231,25 +233,26 @@ def rebalance_dataset(
     >>> balanced[-1][0].shape, balanced[-1][1].dtype
     (torch.Size([1, 8, 8]), torch.int64)
     """
+    if isinstance(dataset, DataLoader):
+        raise InvalidTypeError("dataset is a DataLoader. Give the dataset that it reads, loader.dataset.")
     generator = ConditionalVAE(random_state=seed) if generator is None else generator
     if transform is None or target_transform is None:
         own, own_target = transforms_of(dataset)
         transform = own if transform is None else transform
         target_transform = own_target if target_transform is None else target_transform
-    if hasattr(generator, "classes_"):
-        labels = _one_each(read_labels(dataset))
-    else:
-        samples, labels = read_dataset(dataset, image_size)
-        generator.fit(samples, _one_each(labels))
-    conditions, class_index = ConditionEncoder().fit(labels)
+    is_fitted = hasattr(generator, "classes_")
+    samples, labels = (None, read_labels(dataset)) if is_fitted else read_dataset(dataset, image_size)
+    codec = type(generator.codec_) if is_fitted else infer_codec(samples)
+    conditions, class_index = ConditionEncoder().fit(_one_each(labels))
     class_to_idx = _attribute(dataset, "class_to_idx", {})
     strategy = _by_label(sampling_strategy, class_to_idx, conditions.classes_.tolist())
     if mix == "auto":
-        is_image = generator.codec_.modality == "image"
-        mix = "all" if is_image and isinstance(strategy, str) and strategy == "auto" else "minority"
+        mix = "all" if codec.modality == "image" and isinstance(strategy, str) and strategy == "auto" else "minority"
     if synthetic_share == "auto":
         synthetic_share = SHARES.get(mix)
     repeats, to_add = _amounts(strategy, mix, synthetic_share, class_index, conditions, numpy_generator(seed))
+    if not is_fitted:
+        generator.fit(samples, labels)
     # a generator may have been fitted on the names of the classes, where the dataset's labels are their numbers
     known, names = set(generator.classes_.tolist()), {target: name for name, target in class_to_idx.items()}
     by_name = not known.issuperset(to_add) and known.issuperset(names.get(label) for label in to_add)
@@ -324,8 +327,14 @@ def _by_label(sampling_strategy, class_to_idx, labels):
     """A strategy given by class names, by labels."""
     if not isinstance(sampling_strategy, Mapping):
         return sampling_strategy
-    known = set(labels)
-    return {one if one in known else class_to_idx.get(one, one): n for one, n in sampling_strategy.items()}
+    known, unknown = set(labels), [one for one in sampling_strategy if one not in labels and one not in class_to_idx]
+    if unknown:
+        names = f", or by name {', '.join(map(repr, list(class_to_idx)[:20]))}" if class_to_idx else ""
+        raise UnknownLabelError(
+            f"sampling_strategy asks for {unknown[0]!r}, which no item of the dataset has. Its labels: "
+            f"{', '.join(map(repr, labels[:20]))}{names}."
+        )
+    return {one if one in known else class_to_idx[one]: n for one, n in sampling_strategy.items()}
 
 
 def _transformed(sample, target, transform, target_transform):

@@ -9,6 +9,8 @@ from imblearn.utils import check_sampling_strategy
 
 from augment_gen.errors import InvalidDataError, InvalidRequestError
 
+STRATEGIES = ("auto", "not majority", "minority", "not minority", "all")  # imbalanced-learn's words
+
 
 def rows_wanted(n_samples, y, conditions, rng):
     """int64 (n,): the class of each wanted row, in the order in which rows are to come out.
@@ -67,6 +69,9 @@ def rows_missing(sampling_strategy, class_index, conditions):
         conditions.encode(list(sampling_strategy), "sampling_strategy")
         for label, n in sampling_strategy.items():
             _count(n, f"sampling_strategy[{label!r}]")
+    if isinstance(sampling_strategy, str) and sampling_strategy not in STRATEGIES:
+        words = ", ".join(map(repr, STRATEGIES))
+        raise InvalidRequestError(f"sampling_strategy must be one of {words}; got {sampling_strategy!r}.")
     try:
         to_add = check_sampling_strategy(sampling_strategy, labels, "over-sampling")
     except ValueError as error:
