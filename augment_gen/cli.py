@@ -19,7 +19,7 @@ except ModuleNotFoundError:
 
 from augment_gen.errors import AugmentGenError, InvalidRequestError, OutputExistsError, TrainingDivergedError
 
-MODELS = {"vae": "ConditionalVAE", "gan": "ConditionalGAN"}
+MODELS = {"vae": "ConditionalVAE", "gan": "ConditionalGAN", "warp": "WarpVAE", "elastic": "ElasticWarp"}
 STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 TABLES = (".csv", ".parquet")
 # what errors call a parameter in Python, and what it is called here
@@ -46,7 +46,7 @@ ModelName = StrEnum("ModelName", list(MODELS))
 OnError = StrEnum("OnError", ["raise", "skip"])
 Source = Annotated[Path, typer.Argument(help="Folder with one sub-folder a class, or a .csv or .parquet file.")]
 Target = Annotated[str | None, typer.Option(help="Column of the labels (tables).", metavar="COLUMN")]
-Model = Annotated[ModelName, typer.Option(help="The generator.")]
+Model = Annotated[ModelName, typer.Option(help="The generator; warp and elastic are for images only.")]
 Strategy = Annotated[str, typer.Option(help='"auto" (all up to the largest class), "minority", 0.5, or "a=200,b=50" in all.')]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
@@ -76,7 +76,7 @@ def rebalance(
     quiet: Quiet = False,
 ):
     """Copy data and add synthetic samples of rare classes."""
-    with plain_errors(out, resumes=source.is_dir()):
+    with plain_errors(out, source.is_dir(), force):
         generator = make_generator(model, device, seed, steps, quiet)
         common = {"seed": seed, "synthetic_only": synthetic_only, "force": force}
         if is_folder(source, target, mark):
@@ -141,12 +141,13 @@ def sample(
     ] = None,
     counts: Annotated[str | None, typer.Option(help='How many of each label: "melanoma=200,nevus=20".')] = None,
     seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="By default what the model was trained with.")] = None,
     mark: Mark = None,
     force: Force = False,
     quiet: Quiet = False,
 ):
     """Draw samples of given labels from a model file."""
-    with plain_errors(out, resumes=True):
+    with plain_errors(out, True, force):
         if (counts is None) == (n is None) or (counts is not None and label is not None):
             raise InvalidRequestError("Give either --counts, or --n with or without --label.")
         import augment_gen
@@ -154,7 +155,7 @@ def sample(
         from augment_gen.pipelines.filling import by_frequency, sample_folder
         from augment_gen.pipelines.tables import sample_table
 
-        generator = augment_gen.load(model)
+        generator = augment_gen.load(model, device=device)
         labels = {str(known): known for known in generator.classes_.tolist()}
         if counts is not None:
             wanted = {labels.get(text, text): number for text, number in _counts(counts).items()}
@@ -205,32 +206,34 @@ def main():
 
 
 @contextmanager
-def plain_errors(out=None, resumes=False):
-    """Foreseen errors become one line and an exit code; an interruption says what is left and how to go on."""
+def plain_errors(out=None, resumes=False, force=False):
+    """Errors become one line and an exit code; an interruption says what is left and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        say(_interrupted(out) if resumes else "Interrupted. Nothing was written.")
+        say(_interrupted(out, force) if resumes else "Interrupted. Nothing was written.")
         raise typer.Exit(130) from None
     except (OSError, MemoryError, ModuleNotFoundError, ValueError, TypeError, RuntimeError) as error:
-        code = _exit_code(error)
-        if code is None:
-            raise
-        say(_in_options(str(error)) or type(error).__name__)
-        raise typer.Exit(code) from None
+        text = str(error)
+        if not isinstance(error, (AugmentGenError, OSError, ModuleNotFoundError)):
+            text = f"{type(error).__name__}: {text}"  # not one of ours: its text alone may say little
+        say(_in_options(text))
+        raise typer.Exit(_exit_code(error)) from None
 
 
 def _exit_code(error):
-    """2 for a mistake in what was asked for, 1 for a failure, None for what nobody foresaw."""
-    if isinstance(error, (TrainingDivergedError, MemoryError)):
-        return 1
+    """2 for a mistake in what was asked for, 1 for a failure."""
     mistakes = (AugmentGenError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, ModuleNotFoundError)
-    return 2 if isinstance(error, mistakes) else 1 if isinstance(error, OSError) else None
+    return 2 if isinstance(error, mistakes) and not isinstance(error, TrainingDivergedError) else 1
 
 
-def _interrupted(out):
-    from augment_gen.pipelines.filling import progress
-
+def _interrupted(out, force):
+    try:
+        from augment_gen.pipelines.output_folder import progress
+    except Exception:  # the interruption came while torch was half imported, which cannot be done twice
+        return "Interrupted before anything was done. The same command starts again."
+    if force:  # what lies there may be of another run, which is replaced once a generator is trained
+        return "Interrupted. The same command goes on, or starts again where nothing was drawn yet."
     found = progress(out) if out.is_dir() else None
     if found is None:
         return "Interrupted before anything was drawn. The same command starts again."
@@ -307,7 +310,10 @@ def _counts(text):
     pairs = [part.rpartition("=") for part in text.split(",")]
     if not all(name and number.strip().isdecimal() for name, _, number in pairs):
         raise InvalidRequestError(f'"{text}" should read like "melanoma=200,nevus=20".')
-    return {name.strip(): int(number) for name, _, number in pairs}
+    counts = {name.strip(): int(number) for name, _, number in pairs}
+    if len(counts) < len(pairs):
+        raise InvalidRequestError(f'"{text}" names a label twice.')
+    return counts
 
 
 def image_size(text):

@@ -6,7 +6,7 @@ their path in the dict; the rest is JSON in the file's metadata. Reading execute
 
 import json
 import os
-import tempfile
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from augment_gen.errors import ModelFileError
 FORMAT = "augment_gen"
 FORMAT_VERSION = 1
 MODEL = "model"  # the kind of a file that does not name one
+ASIDE = ".augment_gen-"  # what names of unfinished files begin with; short, so that any name that fits is written
 
 
 def write_state(path, state, kind=MODEL):
@@ -38,12 +39,11 @@ def written_aside(path):
     It is flushed to the disk first, so that a crash leaves the old file or the whole new one.
     """
     path = Path(path)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    aside = str(path.parent / f"{ASIDE}{secrets.token_hex(8)}.part")
+    os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield aside
         _flush(aside)
-        os.chmod(aside, 0o666 & ~_umask())
         os.replace(aside, path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
@@ -150,9 +150,3 @@ def _join(value, name, tensors):
 def _flush(path):
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

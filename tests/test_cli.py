@@ -2,23 +2,31 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
+from pyarrow import parquet
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
+from augment_gen import ConditionalVAE, cli, load
 from augment_gen.cli import app
-from augment_gen.errors import SkippedFilesWarning
+from augment_gen.errors import InvalidDataError, InvalidRequestError, SkippedFilesWarning
+from augment_gen.persistence import ASIDE
+from augment_gen.pipelines.filling import rebalance_folder, sample_folder
 from augment_gen.pipelines.folders import read_image_folder, write_image_folder
 from augment_gen.pipelines.provenance import SYNTHETIC, file_hash, read_provenance
-from augment_gen.pipelines.tables import read_table
+from augment_gen.pipelines.tables import read_table, rebalance_table, sample_table
 
 ROOT = Path(__file__).parent.parent
 CREDIT = ROOT / "examples" / "data" / "german_credit.csv"
@@ -41,9 +49,9 @@ def run(*arguments, code=0):
     return done.stdout, done.stderr
 
 
-def refused(*arguments, by=run):
+def refused(*arguments):
     """Run what is a user's mistake; returns the one line that is complained."""
-    _, complaint = by(*arguments, code=2)
+    _, complaint = run(*arguments, code=2)
     assert complaint.startswith("augment-gen: ") and complaint.count("\n") == 1, complaint
     return complaint
 
@@ -114,7 +122,7 @@ def test_rebalance_copies_a_folder_and_adds_marked_images(train, tmp_path):
     assert (manifest["synthetic"] == "yes").sum() == 40
     table = run("info", tmp_path / "out")[0]
     assert "120 images in 3 classes" in table and "8    10         30" in table
-    assert "are synthetic themselves" in refused("rebalance", tmp_path / "out", "--out", tmp_path / "again", *QUICK, by=process)
+    assert "are synthetic themselves" in refused("rebalance", tmp_path / "out", "--out", tmp_path / "again", *QUICK)
 
 
 def test_options_of_rebalance(train, tmp_path):
@@ -126,8 +134,17 @@ def test_options_of_rebalance(train, tmp_path):
     assert images.shape == (15, 12, 10) and set(labels) == {"8"}
 
 
+@pytest.mark.parametrize("model", ["gan", "warp", "elastic"])
+def test_every_model_draws_images_and_those_for_images_refuse_tables(train, tmp_path, model):
+    run("rebalance", train, "--out", tmp_path / "out", *QUICK, "--model", model)
+    assert len(list((tmp_path / "out" / "8").glob("synthetic*"))) == 30
+    if model != "gan":
+        command = ["rebalance", CREDIT, "--out", tmp_path / "o.csv", "--target", "credit", *QUICK, "--model", model]
+        assert "deforms images" in refused(*command)
+
+
 def test_an_interrupted_run_goes_on_and_ends_as_an_uninterrupted_one(train, tmp_path):
-    command = ["rebalance", train, "--strategy", "8=900", *QUICK, "--out"]
+    command = ["rebalance", train, "--strategy", "8=600", *QUICK, "--out"]
     run(*command, tmp_path / "whole")
     out = tmp_path / "part"
     started = subprocess.Popen([*COMMAND, *map(str, command), str(out)], stderr=subprocess.PIPE, text=True)
@@ -137,13 +154,17 @@ def test_an_interrupted_run_goes_on_and_ends_as_an_uninterrupted_one(train, tmp_
     complaint = started.communicate()[1]
     assert started.returncode == 130 and "same command goes on" in complaint and "Traceback" not in complaint
     n_left = len(list(out.glob("8/synthetic*.png")))
-    assert 100 <= n_left < 890 and not (out / "manifest.csv").exists()
+    assert 100 <= n_left < 590 and not (out / "manifest.csv").exists()
     assert "unfinished" in run("info", out)[0]
     assert "differs in random_state, seed" in refused(*command, out, "--seed", 1)
     left = {file: file.stat().st_mtime_ns for file in out.glob("*/*.png")}
-    (out / "8" / ".x.png.abc.part").write_text("of a killed process")
-    process(*command, out)
-    assert contents(out) == contents(tmp_path / "whole")
+    (out / "8" / f"{ASIDE}0123.part").write_text("of a killed process")
+    mine = {"8/.download.part": b"kept", f"notes/{ASIDE}1.part": b"kept"}
+    (out / "notes").mkdir()
+    for name, body in mine.items():
+        (out / name).write_bytes(body)
+    run(*command, out)
+    assert contents(out) == contents(tmp_path / "whole") | mine
     assert all(file.stat().st_mtime_ns == then for file, then in left.items()), "finished files are not written again"
 
 
@@ -155,6 +176,54 @@ def test_force_replaces_only_what_was_written_before(train, tmp_path):
     run("rebalance", train, "--out", out, *QUICK, "--force", "--seed", 1)
     run("rebalance", train, "--out", tmp_path / "fresh", *QUICK, "--seed", 1)
     assert contents(out) == contents(tmp_path / "fresh") | {"8/mine.txt": b"kept"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"), [(KeyboardInterrupt(), 130, "starts again"), (OSError(28, "No space left"), 1, "No space left")]
+)
+def test_a_run_that_stopped_between_model_and_plan_starts_again(train, tmp_path, monkeypatch, error, code, said):
+    def stop(*_):
+        raise error
+
+    command, out = ["rebalance", train, "--out", tmp_path / "out", *QUICK], tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("augment_gen.pipelines.output_folder.write_manifest", stop)
+        assert said in run(*command, code=code)[1]
+    assert {file.name for file in out.iterdir()} == {"unfinished.json", "unfinished.safetensors"}
+    run(*command)
+    assert len(list(out.glob("*/*.png"))) == 120 and not list(out.glob("unfinished*"))
+
+
+def test_force_removes_nothing_before_the_new_generator_is_trained(train, tmp_path):
+    out, bad = tmp_path / "out", tmp_path / "bad"
+    run("rebalance", train, "--out", out, *QUICK)
+    before = contents(out)
+    shutil.copytree(train, bad)
+    (bad / "8" / "bad.png").write_text("no image")
+    assert "bad.png" in refused("rebalance", bad, "--out", out, *QUICK, "--force")
+    (bad / "8" / "bad.png").unlink()
+    (bad / "8" / "mine.png").write_bytes((bad / "8" / "000000.png").read_bytes())
+    (out / "8" / "mine.png").write_bytes(b"kept")
+    assert "mine.png' exists" in refused("rebalance", bad, "--out", out, *QUICK, "--force")
+    assert contents(out) == before | {"8/mine.png": b"kept"}
+    (out / "manifest.csv").write_text("a,b\n1,2\n")
+    assert "no manifest of augment_gen" in refused("rebalance", train, "--out", out, *QUICK, "--force")
+
+
+def test_a_mistake_in_a_call_is_found_before_anything_is_trained(train, image_model, tmp_path):
+    untrained = ConditionalVAE(max_steps=10**9, device="cpu")
+    for seed in (None, -1):
+        with pytest.raises(InvalidRequestError, match="seed"):
+            rebalance_folder(train, tmp_path / "o", untrained, seed=seed)
+        with pytest.raises(InvalidRequestError, match="seed"):
+            rebalance_table(CREDIT, tmp_path / "o.csv", untrained, "credit", seed=seed)
+    generator = load(image_model)
+    for counts in ({}, {"1": -3}, {"1": 2.5}, {"1": True}, 5):
+        with pytest.raises(InvalidRequestError, match="counts"):
+            sample_folder(generator, tmp_path / "o", counts, model=image_model)
+    assert not os.listdir(tmp_path)
+    found = sample_folder(generator, tmp_path / "o", {"1": np.int64(2)}, seed=np.int64(3), model=image_model)
+    assert found["synthetic"].tolist() == [2]
 
 
 def test_a_hostile_manifest_deletes_nothing_outside(train, tmp_path):
@@ -214,7 +283,7 @@ def test_unreadable_images_are_left_out_when_asked(train, tmp_path):
 def test_samples_of_images_are_what_was_asked_for(image_model, tmp_path):
     run("sample", image_model, "--label", "8", "--n", 300, "--out", tmp_path / "a", "--seed", 5)
     run("sample", image_model, "--counts", "8=2,1=3", "--out", tmp_path / "b")
-    run("sample", image_model, "--n", 8, "--out", tmp_path / "c")
+    run("sample", image_model, "--n", 8, "--out", tmp_path / "c", "--device", "cpu")
     images, labels, files = read_image_folder(tmp_path / "a", return_files=True)
     assert images.shape == (300, 8, 8) and images.dtype == np.uint8 and set(labels) == {"8"}
     assert len(np.unique(images, axis=0)) > 290, "pages of noise do not repeat"
@@ -232,6 +301,8 @@ def test_requests_that_cannot_be_met(image_model, table_model, tmp_path):
     )
     assert "either --counts, or --n" in refused("sample", image_model, "--label", 8, "--out", out)
     assert 'like "melanoma=200' in refused("sample", image_model, "--counts", "8:3", "--out", out)
+    assert "names a label twice" in refused("sample", image_model, "--counts", "8=1,8=2", "--out", out)
+    assert "device='abc'" in refused("sample", image_model, "-n", 1, "--out", out, "--device", "abc")
     assert "name must end in .csv" in refused("sample", table_model, "-n", 3, "--out", out)
     assert "--mark is for tables" in refused("sample", image_model, "-n", 3, "--out", out, "--mark", "x")
     assert "There is no model file" in refused("sample", tmp_path / "gone", "-n", 3, "--out", out)
@@ -279,6 +350,100 @@ def test_rebalanced_parquet_keeps_types_and_rows(tmp_path, mixed):
     assert out["diagnosis"].value_counts().nunique() == 1 and (out.dtypes == frame.dtypes).all()
     assert out.index[len(frame) :].isna().all(), "an identifier is nothing to be drawn"
     assert read_provenance(tmp_path / "out.parquet")["first_synthetic_row"] == len(frame)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"),
+    [
+        (pa.decimal128(10, 2), [Decimal(i) / 4 for i in range(60)]),
+        (pa.decimal256(40, 0), [None if i % 9 == 0 else 10**38 + i for i in range(60)]),
+        (pa.int64(), [None if i % 9 == 0 else i for i in range(60)]),
+        (pa.duration("us"), list(range(60))),
+    ],
+)
+def test_parquet_columns_of_every_kind_are_drawn_in_their_own_type(tmp_path, kind, cells):
+    table = parquet_of(tmp_path / "in.parquet", kind, cells)
+    run("rebalance", tmp_path / "in.parquet", "--out", tmp_path / "out.parquet", "--target", "y", *QUICK)
+    out = parquet.read_table(tmp_path / "out.parquet")
+    assert len(out) == 80 and out.slice(0, 60).equals(table) and out.schema.field("c").type == kind
+    run("rebalance", tmp_path / "in.parquet", "--out", tmp_path / "out.csv", "--target", "y", *QUICK)
+    if pa.types.is_decimal(kind):
+        written = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)["c"][:60]
+        assert written.tolist() == ["" if cell is None else str(cell) for cell in table["c"].to_pylist()], "not rounded"
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"), [(pa.time32("s"), range(60)), (pa.binary(), [b"x"] * 60), (pa.list_(pa.int64()), [[1]] * 60)]
+)
+def test_parquet_columns_that_no_model_file_can_hold_are_refused_before_anything_is_trained(tmp_path, kind, cells):
+    parquet_of(tmp_path / "in.parquet", kind, list(cells))
+    with pytest.raises(InvalidDataError, match="'c' is of type (time32|binary|list)"):
+        rebalance_table(tmp_path / "in.parquet", tmp_path / "out.csv", ConditionalVAE(max_steps=10**9), "y")
+
+
+def parquet_of(path, kind, cells):
+    """60 rows: a number, the column c, and y with 40 "a" and 20 "b"."""
+    table = pa.table({"x": pa.array(np.arange(60.0)), "c": pa.array(cells, kind), "y": pa.array(["a"] * 40 + ["b"] * 20)})
+    parquet.write_table(table, path)
+    return parquet.read_table(path)
+
+
+def csv_of(path, header, row):
+    """60 rows, each ``row(i)`` and behind it the label."""
+    path.write_text("\n".join([header, *(f"{row(i)}{'2.00' if i % 3 else '1.00'}" for i in range(60))]) + "\n")
+    return path
+
+
+def test_labels_are_spelled_in_synthetic_rows_as_in_real_ones(tmp_path):
+    source = csv_of(tmp_path / "t.csv", "x,y", lambda i: f"{i},")
+    for out, options in ((tmp_path / "all.csv", []), (tmp_path / "new.csv", ["--synthetic-only"])):
+        run("rebalance", source, "--out", out, "--target", "y", *QUICK, *options)
+        assert set(pd.read_csv(out, dtype=str)["y"]) <= {"1.00", "2.00"}
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 80
+
+
+def test_numbers_beyond_64_bits_with_gaps_and_large_ones_within(tmp_path):
+    row = lambda i: f"{'NA' if i % 9 == 0 else 18446744073709551000 + i},{'' if i % 9 == 0 else 2**60 + i},"
+    source = csv_of(tmp_path / "t.csv", "u,i,y", row)
+    run("rebalance", source, "--out", tmp_path / "out.csv", "--target", "y", *QUICK)
+    assert (tmp_path / "out.csv").read_text().startswith(source.read_text())
+    assert read_table(source).frame["i"].dropna().tolist() == [2**60 + i for i in range(60) if i % 9]
+
+
+@pytest.mark.parametrize("header", ['"height, cm";"weight, kg";y', '"a,b;c,""d\t";e;y'])
+def test_separators_in_quotes_separate_nothing_going_in_and_coming_out(tmp_path, header):
+    source = csv_of(tmp_path / "t.csv", header, lambda i: f"{i};{i % 7};")
+    run("rebalance", source, "--out", tmp_path / "out.csv", "--target", "y", *QUICK)
+    columns = [read_table(tmp_path / name).frame.columns.tolist() for name in ("t.csv", "out.csv")]
+    assert columns[0] == columns[1] and len(columns[0]) == 3
+
+
+def test_no_column_of_samples_takes_the_name_of_another(tmp_path):
+    frame = pd.DataFrame({"label": np.arange(60.0), "z": np.arange(60)})
+    for name, target in ((None, "label_"), ("z", "z_"), ("y", "y")):
+        y = pd.Series(np.repeat(["a", "b"], 30), name=name)
+        generator = ConditionalVAE(max_steps=2, random_state=0, device="cpu").fit(frame, y)
+        generator.save(tmp_path / "m")
+        sample_table(generator, tmp_path / "o.csv", {"a": 3}, model=tmp_path / "m", force=True)
+        drawn = pd.read_csv(tmp_path / "o.csv")
+        assert drawn.columns.tolist() == ["label", "z", target] and drawn["label"].dtype == float
+        assert drawn[target].tolist() == ["a"] * 3 and read_provenance(tmp_path / "o.csv")["target"] == target
+
+
+def test_somebody_elses_file_beside_a_csv_is_kept(table_model, tmp_path):
+    (tmp_path / "o.csv.provenance.json").write_text("mine")
+    assert "provenance.json' exists" in refused("sample", table_model, "-n", 3, "--out", tmp_path / "o.csv")
+    assert os.listdir(tmp_path) == ["o.csv.provenance.json"]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), TypeError("an odd value")])
+def test_a_failure_that_is_not_ours_is_one_line_too(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("augment_gen.pipelines.tables.rebalance_table", fail)
+    complaint = run("rebalance", CREDIT, "--out", tmp_path / "o.csv", "--target", "credit", *QUICK, code=1)[1]
+    assert complaint == f"augment-gen: {type(error).__name__}: {error}\n"
 
 
 def test_cells_are_read_as_what_they_mean(tmp_path):
@@ -333,3 +498,9 @@ def test_rebalance_folder_example(tmp_path):
     assert "180 images in 3 classes" in printed
     counts = pd.read_csv(tmp_path / "balanced" / "manifest.csv").groupby(["label", "synthetic"]).size()
     assert counts.to_dict() == {(1, "no"): 60, (3, "no"): 60, (8, "no"): 12, (8, "yes"): 48}
+
+
+def test_an_interruption_while_torch_is_half_imported_is_one_line(tmp_path, monkeypatch):
+    """Torch cannot be imported twice, not even to find out how far the run got."""
+    monkeypatch.setitem(sys.modules, "augment_gen.pipelines.output_folder", None)
+    assert cli._interrupted(tmp_path, force=False) == "Interrupted before anything was done. The same command starts again."

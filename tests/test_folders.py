@@ -23,7 +23,8 @@ from augment_gen.errors import (
     SkippedFilesWarning,
     UnreadableImageError,
 )
-from augment_gen.pipelines.folders import read_image_folder, write_image_folder
+from augment_gen.pipelines.folders import load_images, read_image_folder, write_image_folder
+from augment_gen.pipelines.image_files import write_png
 from augment_gen.pipelines.provenance import SYNTHETIC, Provenance, read_provenance
 
 GREY = (load_digits().images[:6] * 255 / 16).round().astype(np.uint8)
@@ -182,6 +183,29 @@ def test_unreadable_images_are_fatal_or_left_out_by_name(tmp_path, kind, why):
     assert labels.tolist() == ["a", "b"] and file not in files
 
 
+@pytest.mark.parametrize("image", [Image.new("L", (64, 64)), Image.fromarray(GREY[2].astype(np.uint16) * 257)])
+def test_the_size_and_depth_of_what_is_left_out_do_not_count(tmp_path, image):
+    lay_out(tmp_path, GREY[0], GREY[1])
+    file = tmp_path / "a" / "cut.png"
+    image.save(file)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.warns(SkippedFilesWarning, match="1 unreadable.*cut.png"):
+        images, _ = read_image_folder(tmp_path, on_error="skip")
+    np.testing.assert_array_equal(images, GREY[:2])
+    image.save(file)
+    with pytest.raises(InvalidDataError, match=r"2 sizes|8 bits deep"):
+        read_image_folder(tmp_path, on_error="skip")
+
+
+def test_what_would_fill_the_memory_is_kept_in_a_file(tmp_path):
+    lay_out(tmp_path, *GREY[:3])
+    images, files = load_images(tmp_path, in_memory=64 * 2)
+    assert isinstance(images, np.memmap) and len(files) == 3
+    np.testing.assert_array_equal(images, GREY[:3])
+    np.testing.assert_array_equal(load_images(tmp_path, in_memory=64 * 3)[0], images)
+    assert not isinstance(load_images(tmp_path, in_memory=64 * 3)[0], np.memmap)
+
+
 def test_a_class_without_readable_images_is_an_error(tmp_path):
     lay_out(tmp_path, GREY[0], GREY[1])
     (tmp_path / "empty").mkdir()
@@ -254,8 +278,10 @@ def test_the_model_hash_is_that_of_the_file(tmp_path):
     gen = ConditionalVAE(max_steps=2, random_state=0, device="cpu", novelty_filter=False).fit(X[:200], y[:200])
     gen.save(tmp_path / "m.safetensors")
     assert Provenance.of(gen, 0).model == Provenance.of(gen, 0, tmp_path / "m.safetensors").model
-    with pytest.raises(InvalidRequestError, match="seed"):
-        Provenance.of(gen, None)
+    assert type(Provenance.of(gen, np.int64(3)).seed) is int
+    for seed in (None, -1, 2.5, True):
+        with pytest.raises(InvalidRequestError, match="seed"):
+            Provenance.of(gen, seed)
 
 
 @pytest.mark.parametrize("images", [PHOTO[None], np.dstack([PHOTO, PHOTO[..., :1]])[None], GREY[:1].astype(np.uint16) * 200])
@@ -284,6 +310,25 @@ def test_writing_goes_on_where_it_stopped(tmp_path, drawn, monkeypatch):
     write_image_folder(tmp_path / "part", images, labels, provenance=provenance)
     assert contents(tmp_path / "part") == contents(tmp_path / "whole")
     assert all((tmp_path / "part" / name).stat().st_mtime_ns == time for name, time in before.items()), "not written again"
+
+
+def test_a_foreign_manifest_is_noticed_before_anything_is_written(tmp_path, drawn):
+    (tmp_path / "manifest.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InvalidDataError, match="no manifest of augment_gen"):
+        write_image_folder(tmp_path, *drawn[:2], provenance=drawn[2])
+    assert set(contents(tmp_path)) == {Path("manifest.csv")}
+
+
+def test_any_name_that_fits_is_written_and_the_umask_is_honoured_but_never_set(tmp_path, monkeypatch):
+    umask, path = os.umask(0o027), tmp_path / ("n" * 251 + ".png")
+    try:
+        with monkeypatch.context() as patch:
+            patch.delattr(os, "umask")  # it is the whole process's, other threads' included
+            write_png(path, GREY[0])
+        assert path.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(umask)
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_no_file_is_replaced(tmp_path, drawn):

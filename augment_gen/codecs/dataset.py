@@ -174,7 +174,7 @@ def read_dataset(dataset, image_size=None, in_memory=IN_MEMORY):
     first = sample_and_label(bare, 0)[0]
     as_array = _reader(first, image_size)
     example = as_array(first)
-    samples = _empty((len(bare), *example.shape), example.dtype, in_memory)
+    samples = empty_samples((len(bare), *example.shape), example.dtype, in_memory)
     labels = []
     for number in range(len(bare)):
         sample, label = sample_and_label(bare, number)
@@ -213,7 +213,7 @@ def _size(image_size):
     return tuple(map(int, sides))
 
 
-def _empty(shape, dtype, in_memory):
+def empty_samples(shape, dtype, in_memory):
     if np.prod(shape, dtype=float) * dtype.itemsize <= in_memory:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:  # the mapping outlives the file's name and handle

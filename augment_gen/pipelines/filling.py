@@ -1,38 +1,26 @@
 """Class folders that are rebalanced or drawn from a model, in a run that can be interrupted.
 
 Enters: a class folder and an unfitted generator, or a model file and how many images of each label. Leaves: an output
-folder with its manifest. Until it is complete the folder also holds ``unfinished.json`` (what was asked for),
-``unfinished.safetensors`` (the trained model) and ``unfinished.csv`` (the manifest to be): a run that asks for the same goes
-on from there, and ends with the files that an uninterrupted one would have written, byte for byte.
+folder with its manifest.
 """
 
 import hashlib
-import json
-import os
 import shutil
 from collections import Counter
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from augment_gen.errors import InvalidDataError, OutputExistsError
+from augment_gen.errors import InvalidRequestError
 from augment_gen.generators.keeping import load
 from augment_gen.persistence import written_aside
-from augment_gen.pipelines.folders import class_folders, read_image_folder, writable
+from augment_gen.pipelines.folders import class_folders, load_images, writable
 from augment_gen.pipelines.image_files import write_png
-from augment_gen.pipelines.manifest import (
-    MANIFEST,
-    balance,
-    check_apart,
-    check_label,
-    describe,
-    make_class_folder,
-    manifest_row,
-    read_manifest,
-    write_manifest,
-)
-from augment_gen.pipelines.provenance import Provenance, read_provenance
+from augment_gen.pipelines.manifest import balance, check_apart, check_label, describe, manifest_row
+from augment_gen.pipelines.output_folder import OutputFolder
+from augment_gen.pipelines.provenance import Provenance, checked_seed
 from augment_gen.sampling.plan import rows_wanted
 from augment_gen.seeding import blocks, numpy_generator
 
@@ -57,7 +45,7 @@ def rebalance_folder(
     synthetic_only : bool
         Copy no real files.
     force : bool
-        Remove what an earlier run wrote to `out`. Other files there are left as they are.
+        Remove what an earlier run wrote to `out`, when the generator is trained. Other files there are left as they are.
     verbose : int
         1 shows progress bars.
 
@@ -71,9 +59,9 @@ def rebalance_folder(
     OutputExistsError
         `out` holds something else than an unfinished run that was asked for the same.
     InvalidRequestError
-        `out` lies in `source`, or the other way round.
+        `out` lies in `source`, or the other way round; or `seed` is no non-negative int.
     """
-    source, out = Path(source), Path(out)
+    source, out, seed = Path(source), Path(out), checked_seed(seed)
     folders = class_folders(source)
     check_apart(out, [source, *folders])
     for folder in folders:
@@ -89,16 +77,15 @@ def rebalance_folder(
         "synthetic_only": synthetic_only,
     }
     output = OutputFolder(out, settings, force)
-    if not output.model.is_file():
-        images, labels, files = read_image_folder(source, size, on_error=on_error, return_files=True, verbose=verbose)
-        _refuse_synthetic(files)
-        generator.fit(images, labels)
-        generator.save(output.model)
-        real = [] if synthetic_only else [file.relative_to(source) for file in files]
-        rows = [manifest_row(file.as_posix(), file.parts[0], None) for file in real]
-        output.plan(rows + _planned(generator.sampling_strategy_, Provenance.of(generator, seed, output.model)))
-    else:
+    if output.planned:
         generator = load(output.model)
+    else:
+        images, files = load_images(source, size, on_error=on_error, verbose=verbose, real_only=True)
+        real = [] if synthetic_only else [file.path.relative_to(source) for file in files]
+        rows = [manifest_row(file.as_posix(), file.parts[0], None) for file in real]
+        output.refuse_taken(rows)
+        generator.fit(images, np.array([file.label for file in files]))
+        output.start(rows + _planned(generator.sampling_strategy_, Provenance.of(generator, seed)), generator)
     with tqdm(output.missing(), desc="copying", unit="image", disable=not verbose) as bar:
         for row in bar:
             if row["synthetic"] == "no":
@@ -114,6 +101,7 @@ def sample_folder(generator, out, counts, *, model, seed=0, force=False, verbose
     generator : fitted on images
     out : str or path-like
     counts : dict {label: int}
+        How many images of each label.
     model : str or path-like
         The generator's file, for the provenance.
     seed, force, verbose
@@ -124,108 +112,17 @@ def sample_folder(generator, out, counts, *, model, seed=0, force=False, verbose
     DataFrame
         As of `rebalance_folder`.
     """
-    check_apart(Path(out), [Path(model).parent / Path(model).name])
+    check_apart(Path(out), [Path(model)])
+    counts = _checked_counts(counts)
     generator.conditions_.encode(list(counts), "counts")
     for label in counts:
         check_label(str(label))
     writable(generator.sample(1, y=next(iter(counts)), random_state=seed)[0])  # refuses what no PNG can hold
     provenance = Provenance.of(generator, seed, model)
     output = OutputFolder(out, {**vars(provenance), "counts": {str(label): n for label, n in counts.items()}}, force)
-    output.plan(_planned(counts, provenance))
+    if not output.planned:
+        output.start(_planned(counts, provenance))
     return _draw(output, generator, provenance, verbose)
-
-
-class OutputFolder:
-    """A folder that is being filled according to a plan, the manifest to be.
-
-    Parameters
-    ----------
-    path : Path
-    settings : dict
-        What was asked for; JSON.
-    force : bool
-        Remove what an earlier run wrote.
-
-    Raises
-    ------
-    OutputExistsError
-        The folder holds anything but an unfinished run with these settings.
-    """
-
-    def __init__(self, path, settings, force=False):
-        from augment_gen import __version__
-
-        self.path = Path(path)
-        self.model = self.path / "unfinished.safetensors"
-        self._plan, self._settings = self.path / "unfinished.csv", self.path / "unfinished.json"
-        settings = {"augment_gen": __version__, **settings}
-        before = self._settings_before()
-        if before != settings:
-            if os.path.lexists(self.path) and (not self.path.is_dir() or any(self.path.iterdir())):
-                self._clear(before, settings, force)
-            self.path.mkdir(parents=True, exist_ok=True)
-            with written_aside(self._settings) as aside:
-                Path(aside).write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        for part in self.path.rglob(".*.part"):  # of a process that was killed
-            part.unlink()
-
-    def plan(self, rows):
-        """Set what is to be written: rows of the manifest. None of the files may be there."""
-        if not self._plan.is_file() and not (self.path / MANIFEST).is_file():
-            taken = next((row["file"] for row in rows if os.path.lexists(self.path / row["file"])), None)
-            if taken:
-                raise OutputExistsError(f"{str(self.path / taken)!r} exists. Write to a folder of its own.")
-            write_manifest(self._plan, rows)
-
-    def place(self, row):
-        """Where the file of a row goes; its class folder is there."""
-        make_class_folder(self.path, row["label"])
-        file = self.path / row["file"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file
-
-    def missing(self):
-        """Rows of the plan whose files are not there yet."""
-        return [row for row in self.rows() if not (self.path / row["file"]).is_file()]
-
-    def rows(self):
-        """All rows of the plan."""
-        return read_manifest(self._plan)
-
-    def finish(self):
-        """The plan becomes the manifest; returns its rows."""
-        if self._plan.is_file():  # it was renamed where a run ended just here
-            os.replace(self._plan, self.path / MANIFEST)
-        self._settings.unlink()
-        self.model.unlink(missing_ok=True)
-        return read_manifest(self.path / MANIFEST)
-
-    def _settings_before(self):
-        try:
-            return json.loads(self._settings.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
-            return None
-
-    def _clear(self, before, settings, force):
-        if not force:
-            if not self.path.is_dir():
-                raise OutputExistsError(f"{str(self.path)!r} is a file. Name a folder.")
-            changed = [name for name in settings if before and before.get(name) != settings[name]]
-            found = f": it holds an unfinished run that differs in {', '.join(changed)}" if changed else ""
-            raise OutputExistsError(
-                f"{str(self.path)!r} is not empty{found}. Name another folder, or replace what augment_gen wrote there with "
-                "force=True."
-            )
-        root = self.path.resolve()
-        for row in read_manifest(self._plan) + read_manifest(self.path / MANIFEST):
-            file = self.path / row["file"]
-            if file.is_file() and root in file.resolve().parents and file.parent != self.path:
-                file.unlink()
-                for parent in file.parents[: len(Path(row["file"]).parts) - 1]:
-                    if not any(parent.iterdir()):
-                        parent.rmdir()
-        for file in (self._plan, self._settings, self.model, self.path / MANIFEST):
-            file.unlink(missing_ok=True)
 
 
 def by_frequency(generator, n):
@@ -235,19 +132,13 @@ def by_frequency(generator, n):
     return dict(zip(generator.classes_.tolist(), shares, strict=True))
 
 
-def progress(out):
-    """``(files written, files planned)`` of an unfinished run; None where there is none, or its model is not trained yet."""
-    rows = read_manifest(Path(out) / "unfinished.csv")
-    return (sum((Path(out) / row["file"]).is_file() for row in rows), len(rows)) if rows else None
-
-
-def _refuse_synthetic(files):
-    marked = [file for file in files if file.suffix.lower() == ".png" and read_provenance(file)]
-    if marked:
-        raise InvalidDataError(
-            f"{len(marked)} of the images are synthetic themselves, such as {str(marked[0])!r}. Start from the folder of real "
-            "images."
-        )
+def _checked_counts(counts):
+    if not isinstance(counts, dict) or not counts:
+        raise InvalidRequestError(f'counts must say how many of each label, such as {{"melanoma": 200}}; got {counts!r}.')
+    for label, n in counts.items():
+        if isinstance(n, bool) or not isinstance(n, Integral) or n < 0:
+            raise InvalidRequestError(f"counts[{label!r}] must be a non-negative int, how many images; got {n!r}.")
+    return {label: int(n) for label, n in counts.items()}
 
 
 def _planned(counts, provenance):

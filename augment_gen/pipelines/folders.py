@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
+from augment_gen.codecs.dataset import IN_MEMORY
 from augment_gen.errors import (
     InvalidDataError,
     InvalidParameterError,
@@ -22,8 +22,9 @@ from augment_gen.errors import (
     SkippedFilesWarning,
     UnreadableImageError,
 )
-from augment_gen.pipelines.image_files import SUFFIXES, png_bytes, read_header, read_pixels, write_png
+from augment_gen.pipelines.image_files import SUFFIXES, png_bytes, read_header, write_png
 from augment_gen.pipelines.manifest import MANIFEST, describe, make_class_folder, read_manifest, write_manifest
+from augment_gen.pipelines.stacking import damaged, decode, form
 
 KINDS = "PNG, JPEG, TIFF or BMP"
 
@@ -35,6 +36,9 @@ def read_image_folder(path, size=None, *, on_error="raise", return_files=False, 
     passed over. Orientation by EXIF is applied. What comes out holds all that is in any image: grey images become RGB where
     one has colour, and alpha is kept where one is not opaque; palettes, CMYK and YCbCr become grey or RGB. Only grey images
     can be 16 bits deep.
+
+    All pixels are in one array of n * H * W * C bytes, twice that where 16 bits deep; above 2 GB it is kept in a nameless
+    temporary file rather than in memory.
 
     Parameters
     ----------
@@ -82,36 +86,44 @@ def read_image_folder(path, size=None, *, on_error="raise", return_files=False, 
     >>> images.shape, images.dtype.name, labels[:3].tolist()
     ((20, 8, 8), 'uint8', ['0', '0', '1'])
     """
-    if on_error not in ("raise", "skip"):
-        raise InvalidParameterError(f'on_error must be "raise" or "skip"; got {on_error!r}.')
-    wanted = _size(size)
-    files, failed, ignored = scan_image_folder(path)
-    _report(failed, ignored, on_error)
-    _check_classes_left(files, path)
-    images, failed = _decode(files, wanted or _one_size(files), verbose)
-    if failed:
-        _report(failed, [], on_error)
-        files = [file for file in files if file.path not in failed]
-        _check_classes_left(files, path)
-        images, _ = _decode(files, wanted or _one_size(files), verbose)  # anew: a damaged image may have been the only colour
+    images, files = load_images(path, size, on_error=on_error, verbose=verbose)
     labels = np.array([file.label for file in files])
     return (images, labels, [file.path for file in files]) if return_files else (images, labels)
 
 
-def _decode(files, size, verbose):
-    """All pixels as one array, and {path: why} of the files that cannot be decoded."""
-    colour, alpha = any("RGB" in file.bands for file in files), any(file.bands.endswith("A") for file in files)
-    bands = ("RGB" if colour else "L") + ("A" if alpha else "")
-    channels = () if bands == "L" else (len(bands),)
-    images, failed = np.empty((len(files), *size, *channels), np.uint16 if _one_depth(files) == 16 else np.uint8), {}
-    for number, file in enumerate(tqdm(files, desc="reading", unit="image", disable=not verbose)):
-        try:
-            images[number] = read_pixels(file, bands, size)
-        except UnreadableImageError as error:
-            failed[file.path] = str(error)
-    if alpha and (images[..., -1] == 255).all():
-        images = images[..., :-1] if colour else images[..., 0]
-    return images, failed
+def load_images(path, size=None, *, on_error="raise", verbose=0, real_only=False, in_memory=IN_MEMORY):
+    """``(images, list of ImageFile)``; parameters and errors as of `read_image_folder`.
+
+    Parameters
+    ----------
+    real_only : bool
+        Refuse images that augment_gen drew.
+    in_memory : int
+        Bytes of images above which they are kept in a temporary file.
+    """
+    if on_error not in ("raise", "skip"):
+        raise InvalidParameterError(f'on_error must be "raise" or "skip"; got {on_error!r}.')
+    size = _size(size)
+    files, failed, ignored = scan_image_folder(path)
+    if real_only:
+        _refuse_synthetic(files)
+    if on_error == "skip" and len({form(file, size) for file in files}) > 1:
+        failed |= damaged(files)  # those do not count among the sizes and depths
+    _report(failed, ignored, on_error)
+    files = _left(files, failed, path)
+    images, failed = decode(files, size, verbose, in_memory)
+    if failed:
+        _report(failed, [], on_error)
+        files = _left(files, failed, path)
+        images, _ = decode(files, size, verbose, in_memory)  # anew: one may have been the only colour
+    return images, files
+
+
+def _left(files, failed, path):
+    """The files that did not fail; raises where a class has none."""
+    files = [file for file in files if file.path not in failed]
+    _check_classes_left(files, path)
+    return files
 
 
 def scan_image_folder(path):
@@ -183,7 +195,7 @@ def write_image_folder(path, images, labels, *, provenance):
     Raises
     ------
     InvalidDataError, InvalidTypeError
-        Images or labels that cannot be written.
+        Images or labels that cannot be written, or a ``manifest.csv`` of somebody else's.
     OutputExistsError
         A file of the same name holds something else.
 
@@ -196,6 +208,7 @@ def write_image_folder(path, images, labels, *, provenance):
     if len(images) != len(labels):
         raise InvalidDataError(f"There are {len(images)} images, but {len(labels)} labels. Give one label for each image.")
     root, counts, rows = Path(path), Counter(), []
+    listed = read_manifest(root / MANIFEST)
     for label in dict.fromkeys(labels):
         make_class_folder(root, label)
     for image, label in zip(images, labels, strict=True):
@@ -208,7 +221,7 @@ def write_image_folder(path, images, labels, *, provenance):
         elif file.is_symlink() or file.read_bytes() != png_bytes(image, record):
             raise OutputExistsError(f"{str(file)!r} exists and holds another image. Write to a folder of its own.")
     written = {row["file"] for row in rows}
-    write_manifest(root / MANIFEST, [row for row in read_manifest(root / MANIFEST) if row["file"] not in written] + rows)
+    write_manifest(root / MANIFEST, [row for row in listed if row["file"] not in written] + rows)
 
 
 def _below(folder, ignored):
@@ -229,6 +242,15 @@ def _check_classes_left(files, path):
         raise InvalidDataError(
             f"No readable image ({KINDS}) in {len(missing)} of {len(names)} class folders of {str(path)!r}: "
             f"{', '.join(map(repr, missing[:5]))}. Remove those folders, or fill them."
+        )
+
+
+def _refuse_synthetic(files):
+    marked = [file.path for file in files if file.synthetic]
+    if marked:
+        raise InvalidDataError(
+            f"{len(marked)} of the images are synthetic themselves, such as {str(marked[0])!r}. Start from the folder of real "
+            "images."
         )
 
 
@@ -258,29 +280,6 @@ def _size(size):
     if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
         raise InvalidParameterError(f"size must be an int, or (height, width), in pixels; got {size!r}.")
     return tuple(map(int, pair))
-
-
-def _one_size(files):
-    sizes = Counter((file.height, file.width) for file in files)
-    if len(sizes) > 1:
-        shown = ", ".join(f"{height} x {width} ({n} images)" for (height, width), n in sizes.most_common(5))
-        more = f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""
-        height, width = sizes.most_common(1)[0][0]
-        raise InvalidDataError(
-            f"The images have {len(sizes)} sizes (height x width): {shown}{more}. Resize all of them with, say, "
-            f"size=({height}, {width})."
-        )
-    return next(iter(sizes))
-
-
-def _one_depth(files):
-    depths = {file.bits: file.path for file in files}
-    if len(depths) > 1:
-        raise InvalidDataError(
-            f"Some images are 8 bits deep ({depths[8]}) and some 16 ({depths[16]}), which have no common range of values. "
-            "Convert them to one depth."
-        )
-    return next(iter(depths))
 
 
 def _labels(labels):

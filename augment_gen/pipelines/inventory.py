@@ -9,8 +9,8 @@ import pandas as pd
 
 from augment_gen.codecs import ImageCodec
 from augment_gen.generators.keeping import load
-from augment_gen.pipelines.filling import progress
 from augment_gen.pipelines.folders import scan_image_folder
+from augment_gen.pipelines.output_folder import progress
 from augment_gen.pipelines.provenance import file_hash, read_provenance
 from augment_gen.pipelines.tables import read_table
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
@@ -45,13 +46,19 @@ class Provenance:
         """Of what a fitted `generator` draws with ``random_state=seed``; `path` is its file, where it has one."""
         from augment_gen import __version__
 
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise InvalidRequestError(f"seed must be a non-negative int, so that the samples can be drawn again; got {seed!r}.")
-        return cls(type(generator).__name__, file_hash(path) if path else model_hash(generator), seed, __version__)
+        model = file_hash(path) if path else model_hash(generator)
+        return cls(type(generator).__name__, model, checked_seed(seed), __version__)
 
     def record(self, **more):
         """Everything as a JSON-able dict; `more` is what the sample itself adds, such as its label."""
         return {"digitalSourceType": SYNTHETIC, "software": f"augment_gen {self.version}", **vars(self), **more}
+
+
+def checked_seed(seed):
+    """`seed` as an int; raises where the same samples could not be drawn from it again."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise InvalidRequestError(f"seed must be a non-negative int, so that the samples can be drawn again; got {seed!r}.")
+    return int(seed)
 
 
 def file_hash(path):

@@ -1,11 +1,12 @@
 """Tables in CSV and Parquet files, read and written again with synthetic rows behind.
 
-Enters: a ``.csv`` or ``.parquet`` file. Leaves: a DataFrame to learn from. Real rows are written as they stood in the file: a
-CSV's cells with the spelling that they had, a Parquet file's columns with their types.
+Enters: a ``.csv`` or ``.parquet`` file. Leaves: a DataFrame to learn from. Real rows are written with the values that stood in
+the file: a CSV's as they were spelled (quotes that nothing needs, CRLF and blank lines go), a Parquet file's in their types.
 """
 
 import csv
 import json
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import pandas as pd
 from augment_gen.errors import InvalidDataError, InvalidRequestError, OutputExistsError
 from augment_gen.persistence import written_aside
 from augment_gen.pipelines.manifest import balance, check_apart
-from augment_gen.pipelines.provenance import KEY, SIDECAR, Provenance, read_provenance
+from augment_gen.pipelines.parquet import check_types, read_parquet, write_parquet
+from augment_gen.pipelines.provenance import SIDECAR, Provenance, checked_seed, read_provenance
 
 SUFFIXES = (".csv", ".parquet")
+SEPARATORS = ",;\t"
 MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"}  # what may stand for a missing number in a CSV
 NUMBER = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"  # no leading zeros, which only codes have
 
@@ -51,13 +54,29 @@ class Table:
         ------
         InvalidRequestError
             There is no such column, or no other.
+        InvalidDataError
+            A column of a Parquet type that cannot be learned from: times of day, binary, lists and other nested ones.
         """
+        if self.arrow is not None:
+            check_types(self.arrow, self.frame)
         columns = self.frame.columns.tolist()
         if target not in columns:
             raise InvalidRequestError(f"There is no column {target!r}. The columns are: {', '.join(map(str, columns))}.")
         if len(columns) == 1:
             raise InvalidRequestError(f"{target!r} is the only column: there is nothing to learn from.")
         return self.frame.drop(columns=target), self.frame[target]
+
+    @property
+    def written(self):
+        """The rows as they go into a CSV: cells as they were spelled, or a Parquet file's own values."""
+        if self.cells is not None:
+            return self.cells
+        return self.frame if self.arrow is None else self.arrow.to_pandas().reset_index(drop=True)
+
+    def spelled(self, target, labels):
+        """`labels` of the column `target` as real rows of a CSV spell them: 2.0 as "2.00", say."""
+        spelling = dict(zip(self.frame[target], self.written[target], strict=True))
+        return [spelling[label] for label in labels]
 
 
 def read_table(path):
@@ -80,7 +99,11 @@ def read_table(path):
     check_suffix(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    if path.suffix.lower() == ".parquet":
+        frame, arrow = read_parquet(path)
+        table = Table(frame, arrow=arrow)
+    else:
+        table = _read_csv(path)
     repeated = table.frame.columns[table.frame.columns.duplicated()].tolist()
     if repeated:
         raise InvalidDataError(f"{path.name} has several columns {repeated[0]!r}. Give every column its own name.")
@@ -119,7 +142,7 @@ def write_table(path, synthetic, *, real=None, mark=None, record=None, force=Fal
     _check_mark(mark, synthetic)
     record = {**(record or {}), "first_synthetic_row": n_real, "synthetic_rows": len(synthetic)}
     if path.suffix.lower() == ".parquet":
-        _write_parquet(path, synthetic, real, mark, record)
+        write_parquet(path, synthetic, real, mark, record)
     else:
         _write_csv(path, synthetic, real, mark)
         with written_aside(path.with_name(path.name + SIDECAR)) as aside:
@@ -149,6 +172,7 @@ def rebalance_table(source, out, generator, target, *, seed=0, mark=None, synthe
     DataFrame
         Per label: how many real and synthetic rows are in `out`.
     """
+    seed = checked_seed(seed)
     check_output(out, force)
     check_apart(Path(out), [Path(source)])
     table = read_table(source)
@@ -158,18 +182,20 @@ def rebalance_table(source, out, generator, target, *, seed=0, mark=None, synthe
         raise InvalidDataError(f"{str(source)!r} holds synthetic rows already. Start from the table of real rows.")
     generator.fit(X, y)
     X_new, y_new = generator.sample(generator.sampling_strategy_, random_state=seed)
-    synthetic = X_new.assign(**{target: y_new})[table.frame.columns]
+    labels = table.spelled(target, y_new) if Path(out).suffix.lower() == ".csv" else y_new
+    synthetic = X_new.assign(**{target: labels})[table.frame.columns]
     record = Provenance.of(generator, seed).record(target=target)
     write_table(out, synthetic, real=None if synthetic_only else table, mark=mark, record=record, force=force)
     return balance([] if synthetic_only else y.tolist(), y_new.tolist())
 
 
 def sample_table(generator, out, n_samples, *, model, seed=0, mark=None, force=False):
-    """Write rows that a fitted generator draws; the labels are the last column.
+    """Write rows that a fitted generator draws; the labels are the last column, under a name that no other column has.
 
     Parameters
     ----------
-    generator : fitted on a DataFrame and a named Series
+    generator : fitted on a table
+        The labels' column is named as y was, or else "label"; an underscore is added where that is a column of X.
     out : str or path-like
     n_samples : int or dict {label: int}
     model : str or path-like
@@ -183,22 +209,27 @@ def sample_table(generator, out, n_samples, *, model, seed=0, mark=None, force=F
     DataFrame
         As of `rebalance_table`.
     """
+    seed = checked_seed(seed)
     check_output(out, force)
     check_apart(Path(out), [Path(model)])
     X_new, y_new = generator.sample(n_samples, random_state=seed)
     if not isinstance(X_new, pd.DataFrame):
         X_new = pd.DataFrame(np.asarray(X_new)).rename(columns="x{}".format)
     target = getattr(y_new, "name", None) or "label"
+    while target in X_new.columns:
+        target = f"{target}_"
     record = Provenance.of(generator, seed, model).record(target=target)
     write_table(out, X_new.assign(**{target: np.asarray(y_new)}), mark=mark, record=record, force=force)
     return balance([], np.asarray(y_new).tolist())
 
 
 def check_output(path, force):
-    """Raise unless a table can be written to `path`."""
-    check_suffix(Path(path))
-    if Path(path).is_dir() or (Path(path).exists() and not force):
-        raise OutputExistsError(f"{str(path)!r} exists. Name another file, or replace it with force=True.")
+    """Raise unless a table can be written to `path`, and to a file beside it where that is a CSV's."""
+    path = Path(path)
+    check_suffix(path)
+    for file in (path, path.with_name(path.name + SIDECAR)) if path.suffix.lower() == ".csv" else (path,):
+        if file.is_dir() or (file.exists() and not force):
+            raise OutputExistsError(f"{str(file)!r} exists. Name another file, or replace it with force=True.")
 
 
 def check_suffix(path):
@@ -216,7 +247,7 @@ def _read_csv(path):
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header = file.readline()
-            separator = max(",;\t", key=header.count)
+            separator = max(SEPARATORS, key=re.sub(r'"[^"]*("|$)', "", header).count)
             names = next(csv.reader([header], delimiter=separator), [])
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
@@ -239,54 +270,23 @@ def _typed(column):
     if not len(given) or not given.str.fullmatch(NUMBER).all():
         return column.mask(column == "")
     numbers = pd.to_numeric(given)
-    if numbers.dtype.kind in "iu":
-        return numbers if not missing.any() else numbers.reindex(column.index).astype("Int64")
+    if not missing.any() and numbers.dtype.kind in "iu":
+        return numbers
+    if numbers.dtype.kind == "i":
+        return numbers.astype("Int64").reindex(column.index)
     return numbers.astype(np.float64).reindex(column.index)
 
 
 def _write_csv(path, synthetic, real, mark):
     parts = [(synthetic, True)]
     if real is not None:
-        parts.insert(0, (real.frame if real.cells is None else real.cells, False))
+        parts.insert(0, (real.written, False))
     separator = "," if real is None else real.separator
     with written_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
-        for number, (rows, is_synthetic) in enumerate(parts):
+        names = [*synthetic.columns, *([] if mark is None else [mark])]
+        others = set(SEPARATORS) - {separator}  # in quotes they mislead nobody about what the separator is
+        quoting = csv.QUOTE_ALL if any(others & set(str(name)) for name in names) else csv.QUOTE_MINIMAL
+        pd.DataFrame(columns=names).to_csv(file, sep=separator, index=False, quoting=quoting)
+        for rows, is_synthetic in parts:
             rows = rows if mark is None else rows.assign(**{mark: is_synthetic})
-            rows.to_csv(file, sep=separator, index=False, header=number == 0)
-
-
-def _read_parquet(path):
-    pyarrow, parquet = _pyarrow()
-    try:
-        arrow = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InvalidDataError(f"{path.name} cannot be read as Parquet: {error}") from error
-    return Table(arrow.to_pandas().reset_index(drop=True), arrow=arrow)
-
-
-def _write_parquet(path, synthetic, real, mark, record):
-    pa, parquet = _pyarrow()
-    if real is None:
-        table = pa.Table.from_pandas(synthetic, preserve_index=False)
-    else:
-        first = pa.Table.from_pandas(real.frame, preserve_index=False) if real.arrow is None else real.arrow
-        # a column that pandas took for the index is nothing to learn from, and empty in synthetic rows
-        fields = [field for field in first.schema if field.name in synthetic.columns]
-        drawn = pa.Table.from_pandas(synthetic, schema=pa.schema(fields), preserve_index=False)
-        empty = lambda field: pa.nulls(len(synthetic), field.type)
-        columns = [drawn[field.name] if field in fields else empty(field) for field in first.schema]
-        table = pa.concat_tables([first, pa.Table.from_arrays(columns, schema=first.schema)])
-    if mark is not None:
-        table = table.append_column(mark, pa.array(np.arange(len(table)) >= record["first_synthetic_row"]))
-    metadata = {**(table.schema.metadata or {}), KEY.encode(): json.dumps(record, ensure_ascii=False).encode()}
-    with written_aside(path) as aside:
-        parquet.write_table(table.replace_schema_metadata(metadata), aside)
-
-
-def _pyarrow():
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('Parquet files need pyarrow: pip install "augment-gen[cli]".') from error
-    return pyarrow, parquet
+            rows.to_csv(file, sep=separator, index=False, header=False)
