@@ -11,12 +11,15 @@ from augment_gen.devices import resolve_device
 from augment_gen.dtypes import scalar_from_json, scalar_to_json
 from augment_gen.errors import AugmentGenError, InvalidParameterError, ModelFileError
 from augment_gen.generators.decoder import FittedDecoder
+from augment_gen.generators.warper import FittedWarper
 from augment_gen.networks.conv import ConvVAE
 from augment_gen.networks.mlp import TableVAE
+from augment_gen.networks.warp import DeformationVAE, ElasticField
 from augment_gen.persistence import read_state, write_state
 from augment_gen.sampling.screening import Screening
 
-NETWORKS = {network.__name__: network for network in (TableVAE, ConvVAE)}
+DECODERS = {TableVAE: FittedDecoder, ConvVAE: FittedDecoder, DeformationVAE: FittedWarper, ElasticField: FittedWarper}
+NETWORKS = {network.__name__: network for network in DECODERS}
 
 
 def save(generator, path):
@@ -44,7 +47,7 @@ def save(generator, path):
     )
 
 
-def load(path):
+def load(path, *, device=None):
     """Read a generator that `save` wrote; it draws the same rows as the saved one would have.
 
     Nothing in the file is executed. The generator moves to the device that its ``device`` parameter names, or to the CPU
@@ -53,6 +56,8 @@ def load(path):
     Parameters
     ----------
     path : str or path-like
+    device : str or torch.device, optional
+        Where to move it instead; becomes its ``device``.
 
     Returns
     -------
@@ -63,6 +68,8 @@ def load(path):
     FileNotFoundError
     ModelFileError
         The file is truncated, foreign, damaged, or of a newer format version.
+    InvalidParameterError
+        `device` is not on this machine.
 
     Examples
     --------
@@ -79,6 +86,9 @@ def load(path):
     from augment_gen.generators import GENERATORS
 
     state = read_state(path)
+    if device is not None:
+        resolve_device(device)
+        state["params"]["device"] = str(device)
     try:
         return _rebuild(GENERATORS, state)
     except (AugmentGenError, MemoryError):
@@ -97,7 +107,8 @@ def _rebuild(generators, state):
     generator.classes_ = generator.conditions_.classes_
     generator.codec_ = CODECS[state["modality"]].from_state(state["codec"])
     device, network = _device(generator.device), NETWORKS[state["network"]]
-    generator.decoder_ = FittedDecoder.from_state(state["decoder"], network, generator.codec_, device, bool(state["autocast"]))
+    decoder = DECODERS[network]
+    generator.decoder_ = decoder.from_state(state["decoder"], network, generator.codec_, device, bool(state["autocast"]))
     generator.screening_ = Screening.from_state(state["screening"], generator.codec_, generator.decoder_)
     generator.history_ = _frame_from_state(state["history"])
     generator.latent_report_ = _frame_from_state(state["report"])

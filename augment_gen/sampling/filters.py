@@ -139,7 +139,7 @@ class LabelFilter:
 
     @classmethod
     def from_state(cls, state):
-        self = cls(float(state["threshold"]), float(state["min_recall"]))
+        self = cls(float(state.get("threshold", 0.5)), float(state.get("min_recall", MIN_RECALL)))
         self.applies_, self.rejected_share_ = state["applies_"], state["rejected_share_"]
         return self
 
