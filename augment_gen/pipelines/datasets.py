@@ -120,6 +120,8 @@ class RebalancedDataset(Dataset):
         sample, label = sample_and_label(untransformed(dataset), 0)
         self._form = None if pool is None else SampleForm(sample, pool, same_size)
         self._added = labels_like(added, label)
+        untouched = transform is None and target_transform is None and not hasattr(dataset, "__getitems__")
+        self._plain, self._rows = untouched and pool is not None and self._form.gives_views, self.rows.tolist()
 
     @property
     def generator(self):
@@ -134,25 +136,29 @@ class RebalancedDataset(Dataset):
 
     def __getitems__(self, indices):
         n_real = len(self.rows)
+        if self._plain:  # two look-ups an item, as in a TensorDataset: batches would cost more than they save
+            dataset, rows, samples, labels = self.dataset, self._rows, self._form.all(), self._added
+            return [
+                dataset[rows[index]] if index < n_real else (samples[index - n_real], labels[index - n_real])
+                for index in indices
+            ]
         real = iter(self._real([index for index in indices if index < n_real]))
         synthetic = iter(self._synthetic([index - n_real for index in indices if index >= n_real]))
         return [next(real) if index < n_real else next(synthetic) for index in indices]
 
     def _real(self, indices):
-        indices = self.rows[indices].tolist() if len(self.rows) > len(self.dataset) else indices
+        indices = [self._rows[index] for index in indices]
         if hasattr(self.dataset, "__getitems__") and indices:
             return self.dataset.__getitems__(indices)
-        return [self.dataset[index] for index in indices]
+        return map(self.dataset.__getitem__, indices)
 
     def _synthetic(self, numbers):
         if not numbers:
-            return []
+            return ()
         if isinstance(self._added, torch.Tensor):
             labels = self._added[numbers].unbind()
         else:
             labels = [self._added[number] for number in numbers]
-        if self.transform is None and self.target_transform is None:
-            return list(zip(self._form.items(numbers, own=False), labels, strict=True))
         pairs = zip(self._form.items(numbers), labels, strict=True)
         return [_transformed(sample, label, self.transform, self.target_transform) for sample, label in pairs]
 

@@ -35,7 +35,7 @@ class SampleForm:
         self.wrap_like = example if type(example) is not torch.Tensor and self.kind == "tensor" else None
         self.dtype = str(array.dtype).removeprefix("torch.")
         self.layout = _layout(tuple(array.shape), self.kind)
-        found = self._all()[0]
+        found = self.all()[0]
         shapes = [tuple(one.shape) for one in (array, found)]
         if not same_size and self.layout != "row":
             shapes = [[side for axis, side in zip(self.layout, shape, strict=True) if axis == "c"] for shape in shapes]
@@ -46,15 +46,14 @@ class SampleForm:
                 f"{tuple(found.shape)} and {found_dtype}. Fit a generator on the dataset itself: give one that is not fitted."
             )
 
-    def items(self, numbers, own=True):
-        """List of the pool's samples at these positions, in its order.
+    @property
+    def gives_views(self):
+        """Whether the samples are plain tensors, of which `all` can be indexed as a ``TensorDataset`` indexes its own."""
+        return self.kind == "tensor" and self.wrap_like is None
 
-        `own` makes them the caller's, to change at will; otherwise tensors are views, as those of a ``TensorDataset`` are.
-        """
-        if self.kind == "tensor" and self.wrap_like is None and not own:
-            images = self._all()
-            return [images[number] for number in numbers]
-        batch = self._all()[numbers]  # a copy, gathered at once
+    def items(self, numbers):
+        """List of the pool's samples at these positions, in its order; the caller's own, to change at will."""
+        batch = self.all()[numbers]  # a copy, gathered at once
         if self.kind == "pil":
             return [Image.fromarray(image) for image in batch.numpy()]
         if self.kind == "array":
@@ -62,7 +61,7 @@ class SampleForm:
         samples = batch.unbind()
         return list(samples) if self.wrap_like is None else [_wrapped(sample, self.wrap_like) for sample in samples]
 
-    def _all(self):
+    def all(self):
         """All samples, a view: a tensor, or an ndarray where the dataset holds those."""
         if self.layout == "row":
             rows = self.pool.rows()
