@@ -66,7 +66,7 @@ class SyntheticDataset(Dataset):
     (70, ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], (8, 8), 8)
     """
 
-    def __init__(self, source, counts=None, transform=None, target_transform=None, *, seed=0):
+    def __init__(self, source, counts=None, transform=None, target_transform=None, seed=0):
         if not isinstance(source, SyntheticPool):
             if counts is None:
                 raise InvalidRequestError("Give counts, a dict {label: number}: how many samples of each label to draw.")

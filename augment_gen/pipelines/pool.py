@@ -75,7 +75,7 @@ class SyntheticPool:
     (70, (50, 8, 8), torch.Size([50, 1, 8, 8]))
     """
 
-    def __init__(self, generator, counts, *, seed=0, path=None):
+    def __init__(self, generator, counts, seed=0, *, path=None):
         if isinstance(generator, BaseEstimator):
             check_is_fitted(generator)
         if not isinstance(counts, Mapping) or not counts:
