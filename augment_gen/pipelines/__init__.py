@@ -3,10 +3,11 @@
 ``augment_gen.pipelines.torchvision`` and ``augment_gen.pipelines.albumentations`` hold transforms, and import those libraries.
 """
 
-from augment_gen.pipelines.datasets import SyntheticDataset, rebalance_dataset
+from augment_gen.pipelines.datasets import SyntheticDataset
 from augment_gen.pipelines.folders import read_image_folder, write_image_folder
 from augment_gen.pipelines.pool import SyntheticPool
 from augment_gen.pipelines.provenance import Provenance
+from augment_gen.pipelines.rebalancing import rebalance_dataset
 
 __all__ = [
     "Provenance",

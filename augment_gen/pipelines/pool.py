@@ -5,7 +5,6 @@ share or in a file that they map, so that no worker ever runs a network.
 """
 
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from augment_gen.dtypes import frame_from_state, frame_to_state, scalar_from_jso
 from augment_gen.errors import InvalidRequestError, InvalidTypeError, ModelFileError, UnknownLabelError
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.persistence import read_state, write_state
-from augment_gen.pipelines.provenance import SYNTHETIC, Provenance
+from augment_gen.pipelines.provenance import SYNTHETIC, Provenance, checked_seed
 from augment_gen.seeding import stage_generator
 
 KIND = "pool"
@@ -80,7 +79,8 @@ class SyntheticPool:
             check_is_fitted(generator)
         if not isinstance(counts, Mapping) or not counts:
             raise InvalidRequestError(f"counts must be a dict {{label: number}}, such as {{'rare': 200}}; got {counts!r}.")
-        self.generator, self.seed, self._round = generator, _plain_seed(seed), 0
+        self.generator, self.seed, self._round = generator, checked_seed(seed), 0
+        self._written = None  # the provenance in the file that a pool was opened from
         self.counts = {plain_label(label): n for label, n in counts.items()}
         self.classes = _classes(generator, self.counts)
         codec = getattr(generator, "codec_", None)
@@ -170,7 +170,7 @@ class SyntheticPool:
             )
         self._round += 1
         next_seed = int(stage_generator(self.seed, self._round).integers(2**32))
-        self._keep(self._draw(next_seed if seed is None else _plain_seed(seed)))
+        self._keep(self._draw(next_seed if seed is None else checked_seed(seed)))
         return self
 
     def _draw(self, seed):
@@ -238,7 +238,7 @@ class SyntheticPool:
     @classmethod
     def _from_state(cls, state, path):
         self = cls.__new__(cls)
-        self.generator, self.path, self.seed, self._round = None, path, _plain_seed(state["seed"]), 0
+        self.generator, self.path, self.seed, self._round = None, path, checked_seed(state["seed"]), 0
         self._drawn_from, self._written = self.seed, state["provenance"]
         self.classes = [scalar_from_json(label) for label in state["classes"]]
         self.counts = dict(zip(map(scalar_from_json, state["labels"]), map(int, state["counts"]), strict=True))
@@ -276,7 +276,7 @@ class SyntheticPool:
                 return Provenance.of(self.generator, self._drawn_from).record()
             except ModelFileError:  # a parameter that is code: no file, and so no hash, of the model
                 pass
-        return getattr(self, "_written", None) or {"digitalSourceType": SYNTHETIC}
+        return self._written or {"digitalSourceType": SYNTHETIC}
 
     @property
     def _is_frame(self):
@@ -310,9 +310,3 @@ def _parts(counts):
 def _classes(generator, counts):
     classes = getattr(generator, "classes_", None)
     return sorted(counts, key=str) if classes is None else np.asarray(classes).tolist()
-
-
-def _plain_seed(seed):
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise InvalidRequestError(f"seed must be a non-negative int, so that the samples can be drawn again; got {seed!r}.")
-    return int(seed)
