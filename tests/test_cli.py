@@ -504,3 +504,8 @@ def test_an_interruption_while_torch_is_half_imported_is_one_line(tmp_path, monk
     """Torch cannot be imported twice, not even to find out how far the run got."""
     monkeypatch.setitem(sys.modules, "augment_gen.pipelines.output_folder", None)
     assert cli._interrupted(tmp_path, force=False) == "Interrupted before anything was done. The same command starts again."
+
+
+def test_a_table_for_a_folder_that_is_not_there_is_refused_before_anything_is_trained(tmp_path):
+    said = refused("rebalance", CREDIT, "--target", "credit", "--out", tmp_path / "nowhere" / "x.csv", "--steps", 10**9)
+    assert "There is no folder" in said and "nowhere" in said

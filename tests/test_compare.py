@@ -45,6 +45,7 @@ from augment_gen.evaluation.classifier_scores import (
     probability_scores,
     ranking_scores,
 )
+from augment_gen.evaluation.contrasts import Contrast
 from augment_gen.evaluation.oversamplers import RandomCopies, TableSMOTE
 from augment_gen.evaluation.paired import corrected_interval
 from augment_gen.sampling.resampled import originals_come_first
@@ -246,6 +247,17 @@ def test_the_best_threshold_is_the_best_of_all(metric):
     every = [value(threshold) for threshold in np.unique(score)[1:]]
     assert value(best_threshold(score, rare, metric)) == pytest.approx(max(every))
     assert best_threshold(np.zeros(200), rare, metric) == 0
+
+
+def test_an_interval_too_wide_to_tell_says_so():
+    narrow, wide = (
+        Contrast("VAE", "SMOTE", 0.72, 0.71, 0.01, 0.01 - half, 0.01 + half, 0.95, word="no measurable gain").sentence(
+            "roc_auc"
+        )
+        for half in (0.05, 0.2)
+    )
+    assert narrow.startswith("VAE: no measurable gain over SMOTE") and "too wide" not in narrow
+    assert wide.endswith("That is too wide to tell: more splits or rows would narrow it.")
 
 
 def test_the_interval_is_nadeau_and_bengios():

@@ -227,6 +227,8 @@ def check_output(path, force):
     """Raise unless a table can be written to `path`, and to a file beside it where that is a CSV's."""
     path = Path(path)
     check_suffix(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write the table to.")
     for file in (path, path.with_name(path.name + SIDECAR)) if path.suffix.lower() == ".csv" else (path,):
         if file.is_dir() or (file.exists() and not force):
             raise OutputExistsError(f"{str(file)!r} exists. Name another file, or replace it with force=True.")
