@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint bench
+.PHONY: demo test test-long lint bench
 
 demo: .venv/installed
 	$(BIN)/python examples/rebalance_table.py
@@ -10,6 +10,10 @@ demo: .venv/installed
 # one thread: the tests' networks are small, and threads that share busy cores wait for each other
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# minutes of faults: kills, fuzzing, generated data; benchmarks/RELIABILITY.md has the counts
+test-long: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 lint: .venv/installed
 	$(BIN)/ruff check .
