@@ -11,7 +11,7 @@ class WeightAverage:
 
     def __init__(self, modules, decay):
         self.decay, self.n_updates = decay, 0
-        self.live = [p for module in modules for p in module.parameters()] if decay else []
+        self.live = [p for module in modules for p in module.parameters() if p.requires_grad] if decay else []
         self.average = [p.detach().clone() for p in self.live]
 
     @contextmanager

@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 import augment_gen
 from augment_gen.errors import InvalidDataError
 from augment_gen.generators import ElasticWarp, WarpVAE
-from augment_gen.generators.warp_image import folds
+from augment_gen.generators.judging import folds
 from augment_gen.networks.conv import Grid
 from augment_gen.networks.warp import DeformationVAE, ElasticField, Warp, roughness, smoothed
 from augment_gen.sampling.filters import LabelFilter

@@ -41,7 +41,7 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
     network = recipe.network(settings, torch_generator(draw_seed(rng))).to(plan.device)
     generator = torch_generator(draw_seed(rng), plan.device)
     index, n_classes = torch.from_numpy(class_index), len(recipe.class_counts)
-    recipe.prepare(network, settings, rows, index, plan, generator)
+    recipe.prepare(network, settings, rows, index, plan, rng)
     phase = Phase((network,), recipe.loss(network, settings), settings.learning_rate, settings.weight_decay)
     history = train([phase], rows, index, plan, n_classes=n_classes, generator=generator)
     recipe.finish(network, settings, rows, index, plan, generator)

@@ -5,7 +5,6 @@ import torch
 
 from augment_gen.latent import LatentDensity
 from augment_gen.networks.initialise import rebuild
-from augment_gen.sampling.filters import MIN_RECALL
 from augment_gen.seeding import torch_generator
 
 
@@ -18,7 +17,7 @@ class FittedDecoder:
     ----------
     network : nn.Module
         With ``decode(z, condition)``, ``noise(n, rng)`` and ``realise(outputs, noise, temperature)``; with
-        ``encode(inputs, condition)`` where `posterior` is wanted, and a ``judge`` where `label_probabilities` are.
+        ``encode(inputs, condition)`` where `posterior` is wanted, and ``judges`` where `label_probabilities` are.
     codec : Codec
         Fitted; gives the network's inputs.
     density : LatentDensity or None
@@ -30,8 +29,7 @@ class FittedDecoder:
         Rows in one pass. No result depends on it.
     """
 
-    label_threshold = 0.5  # probability of its label from which the judge lets a row pass
-    min_recall = MIN_RECALL
+    label_threshold = 0.5  # probability of its label from which the judges let a row pass
 
     def __init__(self, network, codec, density, device, autocast, max_rows):
         self.network, self.codec, self.density = network, codec, density
@@ -79,15 +77,14 @@ class FittedDecoder:
 
     @torch.no_grad()
     def label_probabilities(self, X):
-        """float32 (n, n_classes): what the network's judge says of X in the user's format; None where it has no judge."""
-        if getattr(self.network, "judge", None) is None:
+        """float32 (n, n_classes): the least that any judge says of X in the user's format; None where there are no judges."""
+        if not len(getattr(self.network, "judges", ())):
             return None
         rows, parts = self.codec.encode(X), []
-        generator = torch_generator(0, self.device)  # the inputs of what has a judge hold no noise
+        generator = torch_generator(0, self.device)  # the inputs of what has judges hold no noise
         for part in self._passes(len(X)):
             with self.autocasting():
-                logits = self.network.judge(self._inputs(rows, part, generator)["images"])
-            parts.append(logits.float().softmax(1).cpu())
+                parts.append(self.network.judges(self._inputs(rows, part, generator)["images"]).cpu())
         return torch.cat(parts).numpy()
 
     def state(self):

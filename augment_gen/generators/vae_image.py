@@ -8,18 +8,18 @@ import torch
 from torch.nn import functional as F
 
 from augment_gen.errors import InvalidParameterError
+from augment_gen.generators.judging import N_JUDGES, batches, fit_judge, fit_judges
 from augment_gen.latent import DensityRule
 from augment_gen.networks.augmentation import Augmentation
 from augment_gen.networks.conv import ConvVAE, recalibrate
 from augment_gen.networks.initialise import build
-from augment_gen.seeding import torch_generator
-from augment_gen.training import ClassSampler, Phase, train
+from augment_gen.seeding import draw_seed, torch_generator
 
 WARM_UP = 0.2  # share of the steps over which beta rises to its full weight
 LABEL_START = 0.3  # share of the steps after which the label term counts: before, there are no images to be judged
 SWAPPED_SHARE = 0.5  # swapped rows as a share of the batch
 SMALL_SIDE = 16  # pixels, up to which a convolution is too little work for two threads
-JUDGE_STEPS = 500
+JUDGE_STEPS = 500  # of the judge that sees all images
 BYTES_DECODED = 2**26  # of activations at half resolution
 
 
@@ -85,7 +85,7 @@ class ImageVAERecipe:
         self.density_rule = DensityRule(interpolation=None, rows_per_component=30, shrinkage=1.0, mean_shrinkage=0.3)
 
     def network(self, settings, generator):
-        """A `ConvVAE` with initial weights; it has a judge where the label term has weight."""
+        """A `ConvVAE` with initial weights; it has judges where the label term has weight."""
         channels, height, width = self.codec.format_.size
         architecture = {
             "n_channels": channels,
@@ -96,25 +96,24 @@ class ImageVAERecipe:
             "first_channels": settings.width,
             "norm": settings.norm,
             "judge_channels": settings.width if settings.label_weight else 0,
+            "n_judges": N_JUDGES if settings.label_weight else 0,
         }
         return build(ConvVAE, architecture, generator).to(memory_format=torch.channels_last)
 
-    def prepare(self, network, settings, rows, class_index, plan, generator):
-        """Train the judge on all classes alike, and fix it."""
+    def prepare(self, network, settings, rows, class_index, plan, rng):
+        """Train the judges on all classes alike, and fix them."""
         if network.judge is None:
             return
-        augment = resolve_augmentation(settings.augment)
-
-        def loss(rows, condition, progress, generator):
-            images = augment(self.codec.inputs(rows, generator)["images"], generator)
-            return {"loss": F.cross_entropy(network.judge(images).float(), condition)}
-
-        n_steps = min(JUDGE_STEPS, plan.n_steps)
-        plan = replace(plan, n_steps=n_steps, class_tempering=0.0, ema_decay=0.99, description="label judge")
-        phase = Phase((network.judge,), loss, 2e-3, weight_decay=0.05)
-        train([phase], rows, class_index, plan, n_classes=len(self.class_counts), generator=generator)
-        self._recalibrate(network.judge, loss, rows, class_index, plan, generator)
+        augment, images = resolve_augmentation(settings.augment), rows["images"].to(plan.device)
+        inputs = lambda numbers, generator: augment(
+            self.codec.inputs({"images": images[numbers]}, generator)["images"], generator
+        )
+        numbers, n_classes = torch.arange(len(class_index)), len(self.class_counts)
+        first = replace(plan, n_steps=min(JUDGE_STEPS, plan.n_steps), description="label judge")
+        generator = torch_generator(draw_seed(rng), plan.device)
+        fit_judge(network.judge, inputs, numbers, class_index, n_classes, first, generator)
         network.judge.requires_grad_(False)
+        fit_judges(network.judges, inputs, class_index, n_classes, plan, rng)
 
     def loss(self, network, settings):
         """The negative evidence lower bound and the label term, in nats per pixel value.
@@ -150,20 +149,7 @@ class ImageVAERecipe:
 
     def finish(self, network, settings, rows, class_index, plan, generator):
         """Recompute the batch-norm statistics under the averaged weights."""
-        self._recalibrate(network, self.loss(network, settings), rows, class_index, plan, generator)
-
-    def _recalibrate(self, module, loss, rows, class_index, plan, generator):
-        """Run `loss`, as at the end of the training, on fresh batches to gather the statistics of `module`."""
-        sampler = ClassSampler(class_index, len(self.class_counts), plan.class_tempering, torch.device("cpu"))
-        draws = torch_generator(int(torch.randint(2**31, (1,), generator=generator, device=plan.device)))
-
-        def run_batch():
-            index = sampler.draw(plan.batch_size, draws)
-            batch = {name: tensor[index].to(plan.device) for name, tensor in rows.items()}
-            with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
-                loss(batch, class_index[index].to(plan.device), 1.0, generator)
-
-        recalibrate(module, run_batch)
+        recalibrate(network, batches(self.loss(network, settings), rows, class_index, len(self.class_counts), plan, generator))
 
     def max_rows_decoded(self):
         """Images whose activations fit into a bounded amount of memory (64 MB)."""

@@ -100,7 +100,7 @@ class TableVAERecipe:
 
         return loss
 
-    def prepare(self, network, settings, rows, class_index, plan, generator):
+    def prepare(self, network, settings, rows, class_index, plan, rng):
         """Nothing is trained before the network."""
 
     def finish(self, network, settings, rows, class_index, plan, generator):

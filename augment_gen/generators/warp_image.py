@@ -4,13 +4,13 @@ Enters: the codec's rows and their classes. Leaves: a `FittedWarper`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from augment_gen.devices import resolve_autocast, resolve_device
-from augment_gen.generators.judging import batches, fit_judge
+from augment_gen.generators.judging import N_JUDGES, batches, fit_judges
 from augment_gen.generators.settings import with_given
 from augment_gen.generators.vae_image import SMALL_SIDE, WARM_UP, resolve_augmentation
 from augment_gen.generators.warper import FittedWarper, PooledPosterior
@@ -21,8 +21,6 @@ from augment_gen.networks.warp import roughness
 from augment_gen.seeding import draw_seed, torch_generator
 from augment_gen.training import ClassSampler, Phase, Plan, train
 
-N_JUDGES = 3  # folds of the real images
-JUDGE_STEPS = 400  # of each judge
 PAIRS = 2048  # pairs whose deformations are drawn from afterwards
 BYTES_WARPED = 2**26
 
@@ -107,7 +105,9 @@ class WarpTraining:
         network = build(network_class, {**self.architecture, **architecture}, generator)
         network = network.to(self.plan.device, memory_format=torch.channels_last)
         if self.n_judges:
-            self._train_judges(network.judges.judges)
+            images = self.rows["images"].to(self.plan.device)
+            inputs = lambda numbers, generator: self._inputs(images[numbers], generator)
+            fit_judges(network.judges, inputs, self.class_index, self.n_classes, self.plan, self.rng)
         return network.eval()
 
     def learn(self, network):
@@ -119,7 +119,7 @@ class WarpTraining:
         phase = Phase(modules, loss, self.settings.learning_rate, self.settings.weight_decay)
         numbers, n_classes = torch.arange(len(self.class_index)), self.n_classes
         history = train([phase], {"number": numbers}, self.class_index, self.plan, n_classes=n_classes, generator=generator)
-        recalibrate(network, batches(loss, numbers, self.class_index, self.n_classes, self.plan, generator))
+        recalibrate(network, batches(loss, {"number": numbers}, self.class_index, self.n_classes, self.plan, generator))
         return history, self._posterior(network, pairs, generator)
 
     def warper(self, network, posterior, strength=1.0):
@@ -164,17 +164,6 @@ class WarpTraining:
             deviations.append((0.5 * log_variance).exp().cpu())
         return PooledPosterior(torch.cat(means).numpy(), torch.cat(deviations).numpy())
 
-    def _train_judges(self, judges):
-        """Each without the fold of real images that it will be asked about."""
-        generator = torch_generator(draw_seed(self.rng), self.plan.device)
-        fold, images = folds(self.class_index.numpy(), len(judges), self.rng), self.rows["images"].to(self.plan.device)
-        inputs = lambda numbers, generator: self._inputs(images[numbers], generator)
-        for number, judge in enumerate(judges):
-            others = torch.from_numpy(np.flatnonzero(fold != number))
-            plan = replace(self.plan, n_steps=min(JUDGE_STEPS, self.plan.n_steps), description=f"judge {number + 1}")
-            fit_judge(judge, inputs, others, self.class_index, self.n_classes, plan, generator)
-            judge.requires_grad_(False)
-
 
 class Pairs:
     """All images on the device, and partners of the same class for those of a batch."""
@@ -190,12 +179,3 @@ class Pairs:
         noise = torch.rand(condition.shape, generator=generator, device=condition.device)
         counts = self.counts[condition]
         return self.order[self.start[condition] + (noise * counts).long().clamp_max(counts - 1)]
-
-
-def folds(class_index, n_folds, rng):
-    """int64 (n,): the fold of each row; the rows of a class are dealt out evenly, in random order."""
-    fold = np.empty(len(class_index), dtype=np.int64)
-    for k in np.unique(class_index):
-        rows = rng.permutation(np.flatnonzero(class_index == k))
-        fold[rows] = (np.arange(len(rows)) + rng.integers(n_folds)) % n_folds
-    return fold

@@ -61,8 +61,6 @@ class FittedWarper:
     counts : int64 array (n_classes,)
     """
 
-    min_recall = 0.5  # of judges on real rows, of which one has not seen each, for them to decide about a class
-
     def __init__(self, network, codec, posterior, strength, label_threshold, device, autocast, max_rows):
         self.network, self.codec, self.posterior = network, codec, posterior
         self.strength, self.label_threshold = strength, label_threshold

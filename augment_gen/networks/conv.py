@@ -162,6 +162,25 @@ class Judge(nn.Module):
         return self.head(self.features(images))
 
 
+class Judges(nn.Module):
+    """Classifiers of images, each of which was trained without one fold of the real images.
+
+    What is drawn around a real image resembles it, so a classifier that had seen that image would judge too kindly. An image
+    passes when all judges agree, among them the one that has not seen its exemplar.
+    """
+
+    def __init__(self, n_channels, grid, n_classes, n_judges, norm):
+        super().__init__()
+        self.judges = nn.ModuleList([Judge(n_channels, grid, n_classes, norm) for _ in range(n_judges)])
+
+    def __len__(self):
+        return len(self.judges)
+
+    def forward(self, images):
+        """(batch, n_classes): the least probability of each class that any judge sees."""
+        return torch.stack([judge(images).float().softmax(1) for judge in self.judges]).amin(0)
+
+
 class ConvVAE(nn.Module):
     """Class-conditional variational autoencoder of images (Kingma and Welling 2014; Sohn et al. 2015).
 
@@ -174,28 +193,37 @@ class ConvVAE(nn.Module):
         Channels at half the image's resolution; they double with every halving, up to 128.
     norm : {"batch", "group"}
     judge_channels : int
-        The same of the `Judge`; 0 for none.
+        The same of the `Judge` and the `Judges`; 0 for none of them.
+    n_judges : int
 
     Attributes
     ----------
     judge : Judge or None
-        Classifier that is trained before the rest and fixed from then on.
+        Classifier that says in training whether an image shows its label. It and the judges are trained before the rest and
+        fixed from then on.
+    judges : Judges
+        Classifiers that say so of what is drawn.
     """
 
-    def __init__(self, n_channels, height, width, n_classes, latent_dim, first_channels, norm="batch", judge_channels=0):
+    def __init__(
+        self, n_channels, height, width, n_classes, latent_dim, first_channels, norm="batch", judge_channels=0, n_judges=0
+    ):
         super().__init__()
         self.architecture = {
             "n_channels": n_channels, "height": height, "width": width, "n_classes": n_classes, "latent_dim": latent_dim,
-            "first_channels": first_channels, "norm": norm, "judge_channels": judge_channels,
+            "first_channels": first_channels, "norm": norm, "judge_channels": judge_channels, "n_judges": n_judges,
         }  # fmt: skip
         self.latent_dim, grid = latent_dim, Grid(height, width, first_channels)
         self.encoder = Encoder(n_channels, grid, n_classes, latent_dim, norm)
         self.decoder = Decoder(n_channels, grid, n_classes, latent_dim, norm)
-        self.judge = Judge(n_channels, Grid(height, width, judge_channels), n_classes, norm) if judge_channels else None
+        judged = Grid(height, width, judge_channels or first_channels)
+        self.judge = Judge(n_channels, judged, n_classes, norm) if judge_channels else None
+        self.judges = Judges(n_channels, judged, n_classes, n_judges if judge_channels else 0, norm)
 
     def train(self, mode=True):
-        """As in every module, except that the judge is never switched to training along with the rest."""
+        """As in every module, except that the judges are never switched to training along with the rest."""
         super().train(mode)
+        self.judges.eval()
         if self.judge is not None:
             self.judge.eval()
         return self

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from augment_gen.networks.conv import EMBEDDING, LOG_VARIANCE, VARIANCE_FLOOR, Grid, Judge, ResidualBlock, image_norm
+from augment_gen.networks.conv import EMBEDDING, LOG_VARIANCE, VARIANCE_FLOOR, Grid, Judges, ResidualBlock, image_norm
 
 SMOOTHED_DEVIATION = 1 / 3  # of noise of variance 1, averaged over 3 x 3 cells
 FLOW_START = 0.1  # of a convolution's usual initial weights: training starts from almost no deformation
@@ -201,22 +201,3 @@ class ElasticField(nn.Module):
     def flow(self, images, z):
         """(batch, 2, h, w): `z`, standard normal (batch, latent_dim), as a flow of the strength that was asked for."""
         return self.scale * z.view(len(z), 2, *self.coarsest)
-
-
-class Judges(nn.Module):
-    """Classifiers of images, each of which was trained without one fold of the real images.
-
-    What is drawn around a real image resembles it, so a classifier that had seen that image would judge too kindly. An image
-    passes when all judges agree, among them the one that has not seen its exemplar.
-    """
-
-    def __init__(self, n_channels, grid, n_classes, n_judges, norm):
-        super().__init__()
-        self.judges = nn.ModuleList([Judge(n_channels, grid, n_classes, norm) for _ in range(n_judges)])
-
-    def __len__(self):
-        return len(self.judges)
-
-    def forward(self, images):
-        """(batch, n_classes): the least probability of each class that any judge sees."""
-        return torch.stack([judge(images).float().softmax(1) for judge in self.judges]).amin(0)

@@ -18,9 +18,9 @@ from augment_gen.conditioning import ConditionEncoder
 from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import InvalidDataError, InvalidParameterError
 from augment_gen.generators import ElasticWarp, WarpVAE
-from augment_gen.generators.judging import fit_judge
+from augment_gen.generators.judging import fit_judge, folds
 from augment_gen.generators.vae_image import resolve_augmentation
-from augment_gen.generators.warp_image import WarpSettings, folds
+from augment_gen.generators.warp_image import WarpSettings
 from augment_gen.networks.conv import Grid, Judge
 from augment_gen.networks.initialise import build
 from augment_gen.pipelines.mixing import check_mix, mixed_plan

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 NEAR_SHARE = 0.05  # share of fresh real rows that lie nearer to a training row than the threshold, by its definition
-MIN_RECALL = 0.9  # of a classifier on the real rows of a class that it was trained on, for it to decide about that class
+MIN_RECALL = 0.5  # of classifiers on the real rows of a class, one of which has not seen each, for them to decide about it
 MAX_ROWS = 5000  # rows of a class that distances are computed to; larger classes are checked for exact copies only
 
 

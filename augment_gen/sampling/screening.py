@@ -48,7 +48,7 @@ class Screening:
         drawn = draw(trial)
         probabilities = self.decoder.label_probabilities(X)
         if probabilities is not None:
-            self.label = LabelFilter(self.decoder.label_threshold, self.decoder.min_recall).fit(probabilities, class_index)
+            self.label = LabelFilter(self.decoder.label_threshold).fit(probabilities, class_index)
             agreed = np.flatnonzero(self.label.calibrate(self.decoder.label_probabilities(drawn), trial))
             drawn, trial = self.codec.take(drawn, agreed), trial[agreed]
         real, vectors = self.codec.vectors(X), self.codec.vectors(drawn)
