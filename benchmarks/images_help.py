@@ -83,8 +83,8 @@ def make(specification, seed):
     return getattr(generators, name)(random_state=seed, **(json.loads(parameters) if parameters else {}))
 
 
-def mixed(d, images, mix, share, seed):
-    """The training set of an arm: uint8 images and classes."""
+def mixed(d, images, mix, share, seed, count=False):
+    """The training set of an arm: uint8 images and classes, real ones first; with `count` also how many are synthetic."""
     rng = np.random.default_rng(seed)
     rows, n_synthetic = mixed_plan(d.y, d.K, mix, share, rng, n_each=max(FEWEST, int(d.counts.max())))
     X, y = [d.X[rows]], [d.y[rows]]
@@ -92,7 +92,8 @@ def mixed(d, images, mix, share, seed):
         pool = images[k]
         X.append(pool[rng.choice(len(pool), n_synthetic[k], replace=n_synthetic[k] > len(pool))])
         y.append(np.full(n_synthetic[k], k))
-    return np.concatenate(X), np.concatenate(y)
+    X, y = np.concatenate(X), np.concatenate(y)
+    return (X, y, int(n_synthetic.sum())) if count else (X, y)
 
 
 def shrink(d, per_class, seed):
@@ -182,7 +183,8 @@ class Record:
             file.write(json.dumps(line) + "\n")
         self.lines.append(line)
         self.done.add(tuple(line[name] for name in self.NAMES))
-        print({k: line.get(k) for k in ("data", "seed", "arm", "mix", "share", "bacc", "auc", "cas_bacc", "fit_s")}, flush=True)
+        shown = ("data", "seed", "way", "arm", "mix", "share", "bacc", "auc", "cas_bacc", "fit_s")
+        print({k: line[k] for k in shown if k in line}, flush=True)
 
 
 def summary(lines, baseline):
