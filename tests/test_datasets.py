@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from augment_gen import ConditionalGAN, ConditionalVAE
+from augment_gen import ConditionalGAN, ConditionalVAE, ElasticWarp
 from augment_gen.codecs.dataset import read_dataset, read_labels, untransformed
 from augment_gen.codecs.pillow import PILImages
 from augment_gen.errors import (
@@ -22,6 +22,7 @@ from augment_gen.errors import (
     UnknownLabelError,
 )
 from augment_gen.pipelines import SyntheticDataset, SyntheticPool, rebalance_dataset
+from augment_gen.pipelines.choice import choose_mix
 
 pytestmark = pytest.mark.filterwarnings("ignore::augment_gen.errors.CollapseWarning")  # five steps learn little
 
@@ -156,6 +157,27 @@ def test_shares(tensors):
     for wrong in ({"mix": "some"}, {"synthetic_share": 1.0}, {"synthetic_share": "half"}):
         with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
             rebalance_dataset(tensors, gen, **wrong)
+
+
+def test_what_was_chosen_is_carried_out(tensors):
+    images, labels = (part.numpy() for part in tensors.tensors)
+    candidates = {"elastic": (ElasticWarp(label_threshold=0, random_state=0, device="cpu"), 0.5)}
+
+    def classifier(X, y, held, seed):  # surer of what it sees the more images there are
+        model, sure = SVC().fit(X.reshape(len(X), -1), y), 0.9 if len(y) > 120 else 0.5
+        return sure * np.eye(3)[model.predict(held.reshape(len(held), -1))] + (1 - sure) / 3
+
+    for error, share in ((0.0, 0.5), (1e9, 0.0)):
+        choice = choose_mix(images[:, 0], labels, candidates, classifier=classifier, n_folds=2, n_errors=error, random_state=0)
+        balanced = rebalance_dataset(tensors, choice, seed=1)
+        assert balanced.choice is choice and balanced.is_synthetic.mean() == choice.synthetic_share == share
+        assert len(np.unique(np.bincount(balanced.targets))) == 1
+        assert (balanced.generator is None) == (share == 0)  # nothing is fitted that nothing is drawn from
+    for wrong in ({"mix": "minority"}, {"synthetic_share": 0.3}, {"sampling_strategy": {2: 100}}):
+        with pytest.raises(InvalidRequestError, match=r"Leave .* out"):
+            rebalance_dataset(tensors, "choose", **wrong)
+    with pytest.raises(InvalidRequestError, match=r"a MixChoice or \"choose\"; got 'auto'"):
+        rebalance_dataset(tensors, "auto")
 
 
 def test_only_the_subset_is_looked_at(tensors):

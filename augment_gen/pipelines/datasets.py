@@ -97,11 +97,13 @@ class RebalancedDataset(Dataset):
         The real dataset's, or made from its labels where it has none.
     pool : SyntheticPool or None
         None where nothing had to be added.
+    choice : MixChoice or None
+        What was chosen, where that was asked for.
     """
 
-    def __init__(self, dataset, labels, repeats, pool, label_of, transform, target_transform, same_size):
+    def __init__(self, dataset, labels, repeats, pool, label_of, transform, target_transform, same_size, choice=None):
         self.dataset, self.pool, self.transform, self.target_transform = dataset, pool, transform, target_transform
-        self.rows = np.concatenate([np.arange(len(labels)), repeats])
+        self.choice, self.rows = choice, np.concatenate([np.arange(len(labels)), repeats])
         counts = {} if pool is None else pool.counts
         added = [label_of[label] for label, n in counts.items() for _ in range(n)]
         self.targets = [*labels, *(labels[row] for row in repeats), *added]

@@ -14,6 +14,7 @@ from augment_gen.codecs.dataset import plain_label, read_dataset, read_labels, t
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import InvalidDataError, InvalidRequestError, InvalidTypeError, UnknownLabelError
 from augment_gen.generators import ConditionalVAE
+from augment_gen.pipelines.choice import MixChoice, choose_mix
 from augment_gen.pipelines.datasets import RebalancedDataset, attribute
 from augment_gen.pipelines.mixing import check_mix, mixed_plan
 from augment_gen.pipelines.pool import SyntheticPool
@@ -45,9 +46,10 @@ def rebalance_dataset(
     dataset : map-style dataset of (sample, label)
         torchvision's datasets, such as ``ImageFolder``; ``TensorDataset``; ``Subset`` and ``ConcatDataset`` of those; or any
         object with ``__len__`` and ``__getitem__``. Samples are PIL images, arrays or tensors, all of one size.
-    generator : generator, optional
+    generator : generator, MixChoice or "choose", optional
         Fitted: it must have been fitted on samples of the same form. Not yet fitted: it is fitted to `dataset`, without the
-        dataset's transform. By default a new `ConditionalVAE`.
+        dataset's transform. By default a new `ConditionalVAE`. For images also what `augment_gen.pipelines.choice.choose_mix`
+        found, which says how large the share is, too; "choose" asks it here, in minutes, whether any synthetic images help.
     sampling_strategy : str, float, dict or callable, default="auto"
         As in imbalanced-learn, over labels (or class names, where the dataset has ``class_to_idx``): "auto" brings every class
         up to the largest.
@@ -72,7 +74,8 @@ def rebalance_dataset(
     Returns
     -------
     RebalancedDataset
-        Items in the form of `dataset`: first all of its own, then repeats, then the synthetic ones.
+        Items in the form of `dataset`: first all of its own, then repeats, then the synthetic ones. Its ``choice`` says what
+        was chosen, and why.
 
     Raises
     ------
@@ -101,7 +104,6 @@ def rebalance_dataset(
     """
     if isinstance(dataset, DataLoader):
         raise InvalidTypeError("dataset is a DataLoader. Give the dataset that it reads, loader.dataset.")
-    generator = ConditionalVAE(random_state=seed) if generator is None else generator
     if transform is None or target_transform is None:
         own, own_target = transforms_of(dataset)
         transform = own if transform is None else transform
@@ -112,21 +114,46 @@ def rebalance_dataset(
     conditions, class_index = ConditionEncoder().fit(_one_each(labels))
     class_to_idx = attribute(dataset, "class_to_idx", {})
     strategy = _by_label(sampling_strategy, class_to_idx, conditions.classes_.tolist())
+    choice = _choice(generator, samples, labels, strategy, mix, synthetic_share, seed)
+    if choice is not None:
+        generator, mix, synthetic_share = choice.generator, choice.mix, choice.synthetic_share
+    generator = ConditionalVAE(random_state=seed) if generator is None else generator
     if mix == "auto":
         mix = "all" if codec.modality == "image" and isinstance(strategy, str) and strategy == "auto" else "minority"
     if synthetic_share == "auto":
         synthetic_share = SHARES.get(mix)
     repeats, to_add = _amounts(strategy, mix, synthetic_share, class_index, conditions, numpy_generator(seed))
-    if not is_fitted:
-        generator.fit(samples, labels)
-    # a generator may have been fitted on the names of the classes, where the dataset's labels are their numbers
-    known, names = set(generator.classes_.tolist()), {target: name for name, target in class_to_idx.items()}
-    by_name = not known.issuperset(to_add) and known.issuperset(names.get(label) for label in to_add)
-    label_of = {names[label] if by_name else label: label for label in to_add}
-    counts = {name: n for name, n in zip(label_of, to_add.values(), strict=True) if n}
-    pool = SyntheticPool(generator, counts, seed=seed) if counts else None
-    labels = conditions.classes_[class_index].tolist()
-    return RebalancedDataset(dataset, labels, repeats, pool, label_of, transform, target_transform, image_size is None)
+    label_of, pool = {label: label for label in to_add}, None
+    if any(to_add.values()):
+        if not is_fitted:
+            generator.fit(samples, labels)
+        # a generator may have been fitted on the names of the classes, where the dataset's labels are their numbers
+        known, names = set(generator.classes_.tolist()), {target: name for name, target in class_to_idx.items()}
+        if not known.issuperset(to_add) and known.issuperset(names.get(label) for label in to_add):
+            label_of = {names[label]: label for label in to_add}
+        counts = {name: n for name, n in zip(label_of, to_add.values(), strict=True) if n}
+        pool = SyntheticPool(generator, counts, seed=seed)
+    labels, same_size = conditions.classes_[class_index].tolist(), image_size is None
+    return RebalancedDataset(dataset, labels, repeats, pool, label_of, transform, target_transform, same_size, choice)
+
+
+def _choice(generator, samples, labels, strategy, mix, share, seed):
+    """The `MixChoice` that `generator` is or asks for; None where it is a generator."""
+    asked = isinstance(generator, str)
+    if asked and generator != "choose":
+        raise InvalidRequestError(f'generator must be a generator, a MixChoice or "choose"; got {generator!r}.')
+    if not asked and not isinstance(generator, MixChoice):
+        return None
+    if share != "auto" or (mix != "auto" and (asked or mix != generator.mix)):
+        raise InvalidRequestError(
+            f"mix={mix!r} and synthetic_share={share!r} are what choose_mix chooses. Leave both out, or give a generator."
+        )
+    if asked and strategy != "auto":
+        raise InvalidRequestError(
+            f'generator="choose" tries sets in which all classes have one size, but sampling_strategy={strategy!r} asks for '
+            "others. Leave it out, or give a generator."
+        )
+    return choose_mix(samples, labels, random_state=seed) if asked else generator
 
 
 def _one_each(labels):
