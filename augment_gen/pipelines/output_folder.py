@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from augment_gen.errors import OutputExistsError
+from augment_gen.errors import InvalidRequestError, OutputExistsError
 from augment_gen.persistence import ASIDE, written_aside
 from augment_gen.pipelines.manifest import MANIFEST, make_class_folder, read_manifest, write_manifest
 
@@ -76,9 +76,11 @@ class OutputFolder:
         write_manifest(self._plan, rows)
 
     def place(self, row):
-        """Where the file of a row goes; its class folder is there."""
+        """Where the file of a row goes; its class folder is there. Raises where a link would lead out of the output folder."""
         make_class_folder(self.path, row["label"])
         file = self.path / row["file"]
+        if not self._inside(file.parent / "x"):
+            raise InvalidRequestError(f"{str(file.parent)!r} is a link to another place, where nothing is written. Remove it.")
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
@@ -100,9 +102,10 @@ class OutputFolder:
 
     def _settings_before(self):
         try:
-            return json.loads(self._settings_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            settings = json.loads(self._settings_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return None
+        return settings if isinstance(settings, dict) else None
 
     def _refuse_unless(self, force, before):
         if not self.path.is_dir():
