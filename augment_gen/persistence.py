@@ -130,7 +130,9 @@ def _split(value, name, tensors):
     if isinstance(value, np.ndarray):
         dtype = value.dtype.str
         if value.dtype.kind not in "biufmM":
-            raise ModelFileError(f"The array {name.strip('/')} of dtype {value.dtype} cannot be written: give numbers or times.")
+            raise ModelFileError(
+                f"The array {name.strip('/')} of dtype {value.dtype} cannot be written: give numbers or times."
+            )
         value = value.astype(value.dtype.newbyteorder("="))
         tensors[name] = torch.from_numpy(np.array(value.view(np.int64) if value.dtype.kind in "mM" else value, order="C"))
         return {"$": "array", "dtype": dtype}

@@ -11,7 +11,7 @@ import struct
 NUMBERS = [-1, 0, 1, 2, 7, 255, 2**31, 2**53, 2**63 - 1, 2**63, 2**64, 10**12, 10**400, -(2**63) - 1, 1e-320, 1e308, -0.5]
 WORDS = [
     "", "x", "nan", "inf", "O", "|O", "<U1000000000", "<f8", "<M8[ns]", "i4,i4", "(1000000000,)f8", "U99999", "float32", "load",
-    "compile", "__import__", "os.system", "../../../etc/passwd", "/etc/passwd", "C:\\x", "a\0b", "\ud800", "👩‍🔬", "x" * 100_000,
+    "compile", "__import__", "os.system", "../../../etc/passwd", "/etc/passwd", "a\0b", "\ud800", "👩‍🔬", "x" * 100_000,
     "datetime64[ns, dateutil//etc/passwd]", "category", "ndarray", "Tensor", "pil", "list", "meta", "cuda:99", "table", "image",
 ]  # fmt: skip
 TAGGED = [
@@ -20,7 +20,7 @@ TAGGED = [
     {"categories": {"dtype": {"numpy": "O"}, "values": [[], {}]}, "ordered": 7}, {"period": ["2020", "Q" * 150]},
     {"tuple": [1, {"tuple": []}]}, {"timestamp": "now"}, {"interval": [0, 1, "up"]}, {"torch": "load"}, {"missing": "NaT"},
 ]  # fmt: skip
-ENTRIES = [b"\0", b"\xff", b'"', b"\n", b",", b"\r", b";", b"\t", b"{", b"[", b"NaN", b"1e999", b"9" * 400, b"\xef\xbb\xbf", b"../"]
+ENTRIES = [b"\0", b"\xff", b'"', b"\n", b",", b"\r", b";", b"\t", b"{", b"[", b"NaN", b"1e999", b"9" * 400, b"\xef\xbb\xbf"]
 
 
 def any_value(rng):

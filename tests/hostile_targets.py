@@ -1,4 +1,4 @@
-"""What is fuzzed: per kind of file real ones to start from, how they are damaged, and everything that is done with what is read.
+"""What is fuzzed: per kind of file real ones to start from, how they are damaged, and what is done with all that is read.
 
 Enters: a folder for the file. Leaves: `Target`s. Whoever runs one expects an error of augment_gen's own, or none.
 """
@@ -131,7 +131,9 @@ def file_targets(folder):
 
 
 def _manifest(root):
-    rows = [describe(label, number, source)[2] for label in ("a", "b c") for number in range(3) for source in (None, PROVENANCE)]
+    rows = [
+        describe(label, number, source)[2] for label in ("a", "b c") for number in range(3) for source in (None, PROVENANCE)
+    ]
     write_manifest(root / "m.csv", rows)
     return (root / "m.csv").read_bytes()
 

@@ -139,7 +139,11 @@ CLAIMS = {
     "rows asked for": ("vae_image", ["sampling_strategy", 0], 10**30),
     "number of many digits": ("vae_image", ["n_features_in"], 10**4000),
     "another name of torch": ("vae_table", ["conditions", "dtype"], {"torch": "load"}),
-    "a zone that is a file": ("vae_table", ["codec", "columns", 11, "dtype"], {"pandas": "datetime64[ns, dateutil//etc/passwd]"}),
+    "a zone that is a file": (
+        "vae_table",
+        ["codec", "columns", 11, "dtype"],
+        {"pandas": "datetime64[ns, dateutil//etc/passwd]"},
+    ),
     "another generator's network": ("vae_image", ["generator"], "WarpVAE"),
     "a method as a number": ("vae_table", ["codec", "columns", 0, "decode"], 5),
 }
@@ -191,7 +195,12 @@ def test_a_state_that_cannot_be_read_again_is_not_written(tmp_path):
 
 
 def test_pools_whose_counts_lie(targets, tmp_path):
-    for path, value in ((["counts", 0], 10**12), (["counts", 0], -3), (["format", "container"], "tf"), (["format", "height"], 9)):
+    for path, value in (
+        (["counts", 0], 10**12),
+        (["counts", 0], -3),
+        (["format", "container"], "tf"),
+        (["format", "height"], 9),
+    ):
         (tmp_path / "pool").write_bytes(changed(targets["pool"].seeds[2], path, value))
         with bounded(), pytest.raises(ModelFileError):
             SyntheticPool.open(tmp_path / "pool")
@@ -220,9 +229,15 @@ def test_an_unfinished_run_writes_nothing_through_a_link(tmp_path):
 def test_only_one_run_writes_to_a_folder(tmp_path):
     with OutputFolder(tmp_path / "out", {"seed": 1}) as first:
         first.start([])
-        with pytest.raises(OutputExistsError, match="Another run is writing"), OutputFolder(tmp_path / "out", {"seed": 1}) as other:
+        with (
+            pytest.raises(OutputExistsError, match="Another run is writing"),
+            OutputFolder(tmp_path / "out", {"seed": 1}) as other,
+        ):
             other.start([])
-        with pytest.raises(OutputExistsError, match="Another run is writing"), OutputFolder(tmp_path / "out", {}, True) as other:
+        with (
+            pytest.raises(OutputExistsError, match="Another run is writing"),
+            OutputFolder(tmp_path / "out", {}, True) as other,
+        ):
             other.start([])
         first.finish()
     assert os.listdir(tmp_path / "out") == [MANIFEST]

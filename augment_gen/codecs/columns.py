@@ -143,7 +143,9 @@ class LevelColumn:
         levels = array_from_json(state["levels"])
         check(state, LEVELS, "a column of levels", {"n_levels": len(levels)})
         if state["n_own"] > len(levels) or (state["n_own"] < len(levels) and not len(state["other_level"])):
-            raise ModelFileError(f"A column of levels: {state['n_own']} of {len(levels)} levels have a code, the others no counts.")
+            raise ModelFileError(
+                f"A column of levels: {state['n_own']} of {len(levels)} levels have a code, the others no counts."
+            )
         self.levels = pd.array(levels, dtype=self.dtype) if isinstance(self.dtype, pd.CategoricalDtype) else levels
         self.n_own, self.has_missing = int(state["n_own"]), bool(state["has_missing"])
         self.missing_is_none = bool(state["missing_is_none"])

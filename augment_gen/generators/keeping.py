@@ -103,7 +103,9 @@ def load(path, *, device=None):
 
 
 def _rebuild(generators, state):
-    generator = generators[state["generator"]](**{name: _parameter_from_state(value) for name, value in state["params"].items()})
+    generator = generators[state["generator"]](
+        **{name: _parameter_from_state(value) for name, value in state["params"].items()}
+    )
     generator._validate_params()
     generator.conditions_ = ConditionEncoder.from_state(state["conditions"])
     generator.classes_ = generator.conditions_.classes_

@@ -194,7 +194,9 @@ def check_rebuilt(generator):
     codec, screening, one = generator.codec_, generator.screening_, np.zeros(1, np.int64)
     drawn = generator._draw_stage(one, 0, 0, 1.0)
     width = codec.vectors(drawn).shape[1]
-    if screening.novelty is not None and any(rows.ndim == 2 and rows.shape[1] != width for rows in screening.novelty.reference_):
+    if screening.novelty is not None and any(
+        rows.ndim == 2 and rows.shape[1] != width for rows in screening.novelty.reference_
+    ):
         raise ModelFileError(f"the state/screening/novelty/reference_: rows of another width than {width}.")
     if (screening.label is None) != (generator.decoder_.label_probabilities(drawn) is None):
         raise ModelFileError("the state/screening/label: a filter by label without a judge, or the other way round.")

@@ -56,7 +56,9 @@ def read_manifest(path):
         try:
             header, *lines = csv.reader(file, strict=True)
         except (csv.Error, ValueError) as error:
-            raise InvalidDataError(f"{str(path)!r} is no manifest of augment_gen ({error}). Write to another folder.") from error
+            raise InvalidDataError(
+                f"{str(path)!r} is no manifest of augment_gen ({error}). Write to another folder."
+            ) from error
     if tuple(header) != FIELDS:
         raise InvalidDataError(f"{str(path)!r} is no manifest of augment_gen. Write to another folder.")
     rows = [dict(zip(FIELDS, line, strict=False)) for line in lines]

@@ -24,7 +24,7 @@ except ModuleNotFoundError:  # Windows
 class OutputFolder:
     """A folder that is being filled according to a plan, the manifest to be.
 
-    Nothing in it is changed before `start`, but that what a killed run was just writing is removed where one goes on from there.
+    Nothing in it is changed before `start`, but that what a killed run was just writing is removed where one goes on.
     To be used in a with-block, which keeps other runs out.
 
     Parameters

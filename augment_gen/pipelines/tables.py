@@ -255,7 +255,9 @@ def _read_csv(path):
         separator = max(SEPARATORS, key=re.sub(r'"[^"]*("|$)', "", header).count)
         names = next(csv.reader([header], delimiter=separator), [])
         if len(names) > MAX_COLUMNS:
-            raise InvalidDataError(f"{path.name} has {len(names):,} columns; up to {MAX_COLUMNS:,} can be read. Split the table.")
+            raise InvalidDataError(
+                f"{path.name} has {len(names):,} columns; up to {MAX_COLUMNS:,} can be read. Split the table."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             options = {"dtype": str, "keep_default_na": False, "index_col": False}
