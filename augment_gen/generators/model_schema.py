@@ -149,7 +149,7 @@ NETWORKS = {
     ("ConditionalVAE", "table"): ("TableVAE", TABLE_VAE, LATENT_DECODER),
     ("ConditionalVAE", "image"): (
         "ConvVAE",
-        {**IMAGE_NETWORK, "latent_dim": LATENT, "judge_channels": Whole(0, 2**16)},
+        {**IMAGE_NETWORK, "latent_dim": LATENT, "judge_channels": Whole(0, 2**16), "n_judges": JUDGES},
         LATENT_DECODER,
     ),
     ("WarpVAE", "image"): ("DeformationVAE", {**IMAGE_NETWORK, "latent_dim": LATENT, "n_judges": JUDGES}, WARPER),
