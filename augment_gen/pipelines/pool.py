@@ -269,7 +269,7 @@ class SyntheticPool:
         elif not self._is_frame:
             check(self._samples, Array("biufmM", "n_rows", "n_columns", finite=False), "the pool/samples")
         if len(self._samples) != sum(self.counts.values()):
-            raise ModelFileError(f"the pool/counts: not those of {len(self._samples)} samples.")
+            raise ModelFileError(f"counts and samples differ: {sum(self.counts.values())} and {len(self._samples)}.")
         return self
 
     def _check_images(self, samples):
