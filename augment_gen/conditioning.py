@@ -9,8 +9,10 @@ import pandas as pd
 import torch
 from sklearn.utils.multiclass import check_classification_targets
 
-from augment_gen.dtypes import array_from_json, array_to_json, dtype_from_json, dtype_to_json
+from augment_gen.dtypes import array_from_json, array_to_json, dtype_from_json, dtype_to_json, torch_dtype
 from augment_gen.errors import InvalidDataError, UnknownLabelError
+
+DECODED = 256  # classes that are decoded at a time where a file is read
 
 
 class ConditionEncoder:
@@ -88,7 +90,7 @@ class ConditionEncoder:
         values = self.classes_[index]
         kind = self._kind
         if kind == "indicator":
-            return np.eye(len(self.classes_), dtype=self._dtype)[index]
+            return (np.asarray(index)[:, None] == np.arange(len(self.classes_))).astype(self._dtype)
         if kind == "tensor":
             return torch.from_numpy(np.ascontiguousarray(values)).to(getattr(torch, self._dtype))
         if kind == "list":
@@ -133,6 +135,10 @@ class ConditionEncoder:
         self.classes_, self.counts_ = array_from_json(state["classes"]), np.asarray(state["counts"])
         self._kind, self._name = state["kind"], state["name"]
         self._dtype = state["dtype"]["torch"] if "torch" in state["dtype"] else dtype_from_json(state["dtype"])
+        if self._kind == "tensor":
+            torch_dtype(self._dtype)
+        for start in range(0, len(self.classes_), DECODED):  # what cannot be a label is found in reading, not in drawing
+            self.decode(np.arange(start, min(start + DECODED, len(self.classes_))))
         return self
 
     def _remember_container(self, y):

@@ -20,6 +20,8 @@ def resolve_device(device):
     """
     if device != "auto":
         try:
+            if torch.device(device).type == "meta":
+                raise RuntimeError("meta tensors hold no numbers")
             return torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise InvalidParameterError(

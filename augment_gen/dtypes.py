@@ -5,11 +5,20 @@ cannot hold (a level that is a tuple, say) is refused by name.
 """
 
 import datetime
+import re
 
 import numpy as np
 import pandas as pd
+import torch
 
 from augment_gen.errors import ModelFileError
+from augment_gen.schema import Array, check
+
+# dtype.str of bool, numbers, objects, text and times; nothing structured, which could ask for any amount of memory
+NUMPY = r"[<>|=]([biuf]\d{1,2}|O|[SU]\d{1,5}|[mM]8(\[\d{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
+PANDAS = r"[A-Za-z]\w{0,30}(\[[\w ,:<>+/-]{1,100}\])?"  # Int64, datetime64[ns, Europe/Berlin], double[pyarrow], ...
+TEXT_BYTES = 2**28  # of an array of fixed-width text
+LONGEST = 200  # characters of a time, a period or a number in words
 
 
 def dtype_to_json(dtype):
@@ -27,15 +36,33 @@ def dtype_to_json(dtype):
 
 def dtype_from_json(state):
     """The dtype that `dtype_to_json` described."""
+    if type(state) is not dict:
+        raise ModelFileError(f"{state!r} describes no dtype.")
     if "categories" in state:
         return pd.CategoricalDtype(array_from_json(state["categories"]), ordered=state["ordered"])
     if "sparse" in state:
         return pd.SparseDtype(dtype_from_json(state["sparse"]), scalar_from_json(state["fill"]))
     if "numpy" in state:
-        return np.dtype(state["numpy"])
+        return numpy_dtype(state["numpy"])
     if "string" in state:
         return pd.StringDtype(state["string"], na_value=np.nan if state["nan"] else pd.NA)
-    return pd.api.types.pandas_dtype(state["pandas"])
+    dtype = pd.api.types.pandas_dtype(_matching(state["pandas"], PANDAS))
+    if isinstance(dtype, np.dtype) or "dateutil" in state["pandas"]:  # dateutil would read whatever file it is told to
+        raise ModelFileError(f"{state['pandas']!r} describes no dtype of pandas.")
+    return dtype
+
+
+def numpy_dtype(name):
+    """The dtype of a ``dtype.str``; raises a `ModelFileError` for what no file of ours holds."""
+    return np.dtype(_matching(name, NUMPY))
+
+
+def torch_dtype(name):
+    """The dtype that `name` is the name of in torch, and nothing else that torch has."""
+    dtype = getattr(torch, name, None) if type(name) is str else None
+    if not isinstance(dtype, torch.dtype):
+        raise ModelFileError(f"{str(name)[:40]!r} is the name of no dtype of torch.")
+    return dtype
 
 
 def scalar_to_json(value):
@@ -71,16 +98,20 @@ def scalar_to_json(value):
 def scalar_from_json(state):
     """The value that `scalar_to_json` wrote."""
     if not isinstance(state, dict):
+        if isinstance(state, list):
+            raise ModelFileError("A list stands where a label or level should.")
         return state
     ((kind, value),) = state.items()
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise ModelFileError(f"{value[:20]!r} ... is too long to be a {kind}.")
     read = {
         "missing": {"NaT": pd.NaT, "NA": pd.NA}.get,
-        "float": float,
-        "timedelta": pd.Timedelta,
-        "timestamp": pd.Timestamp,
+        "float": lambda text: float(_matching(text, "nan|-?inf")),
+        "timedelta": lambda text: pd.Timedelta(_matching(text, ".*")),
+        "timestamp": lambda text: pd.Timestamp(_matching(text, ".*")),
         "date": datetime.date.fromisoformat,
         "interval": lambda parts: pd.Interval(scalar_from_json(parts[0]), scalar_from_json(parts[1]), parts[2]),
-        "period": lambda parts: pd.Period(parts[0], freq=parts[1]),
+        "period": lambda parts: pd.Period(_matching(parts[0], ".*"), freq=_matching(parts[1], ".*")),
         "tuple": lambda parts: tuple(scalar_from_json(part) for part in parts),
     }
     return read[kind](value)
@@ -97,9 +128,13 @@ def array_from_json(state):
     """The array that `array_to_json` wrote."""
     dtype = dtype_from_json(state["dtype"])
     if "ticks" in state:
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "mM":
+            raise ModelFileError(f"Ticks stand where values of {dtype} should.")
         return np.array(state["ticks"], dtype=np.int64).view(dtype)
     values = [scalar_from_json(value) for value in state["values"]]
     if isinstance(dtype, np.dtype):
+        if dtype.kind in "SU" and len(values) * dtype.itemsize > TEXT_BYTES:
+            raise ModelFileError(f"{len(values)} values of {dtype} are more text than a file holds.")
         array = np.empty(len(values), dtype=dtype)
         for position, value in enumerate(values):  # one by one: a tuple is a value here, not a row
             array[position] = value
@@ -122,14 +157,22 @@ def frame_to_state(frame):
 
 def frame_from_state(state):
     """The frame that `frame_to_state` wrote."""
-    columns = []
+    columns, sizes = [], {}
     for column in state["columns"]:
         dtype = dtype_from_json(column["dtype"])
         if "values" in column:
+            check(column["values"], Array("biuf", "n_rows", finite=False), "a column", sizes)
             values = pd.Series(column["values"], dtype=dtype)
         else:
             levels = [*array_from_json(column["levels"]), None]  # code -1: missing
+            check(column["codes"], Array("i", "n_rows", low=-1, below=len(levels) - 1), "a column", sizes)
             values = pd.Series([levels[code] for code in column["codes"]], dtype=object).astype(dtype)
         columns.append(values)
     names = [scalar_from_json(column["name"]) for column in state["columns"]]
     return pd.concat(columns, axis=1, keys=range(len(columns))).set_axis(names, axis=1)
+
+
+def _matching(text, pattern):
+    if type(text) is not str or len(text) > LONGEST or not re.fullmatch(pattern, text, re.DOTALL):
+        raise ModelFileError(f"{str(text)[:40]!r} is not what a file of augment_gen holds there.")
+    return text

@@ -6,6 +6,7 @@ their path in the dict; the rest is JSON in the file's metadata. Reading execute
 
 import json
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,10 @@ from augment_gen.errors import ModelFileError
 
 FORMAT = "augment_gen"
 FORMAT_VERSION = 1
+NUMBERS = r"[<>|][biuf]\d{1,2}"  # dtype.str of what is written as it is
+TIMES = r"[<>][mM]8(\[\d{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"  # dtypes that are written as int64
 MODEL = "model"  # the kind of a file that does not name one
+LONGEST_HEADER = 90_000_000  # bytes of JSON; safetensors refuses to read files with headers above 100 MB
 ASIDE = ".augment_gen-"  # what names of unfinished files begin with; short, so that any name that fits is written
 
 
@@ -27,7 +31,13 @@ def write_state(path, state, kind=MODEL):
     """Write `state` to `path`: aside first, then renamed over it, so that a crash leaves the old file or the new one."""
     tensors = {}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "state": _split(state, "", tensors)}
-    metadata = {"augment_gen": json.dumps(header, allow_nan=False)}
+    text = json.dumps(header, allow_nan=False)
+    if len(text) > LONGEST_HEADER:
+        raise ModelFileError(
+            f"The state has {len(text):,} bytes of text, such as names and distinct values; a file holds {LONGEST_HEADER:,}. "
+            "Drop columns in which nearly every row has another text."
+        )
+    metadata = {"augment_gen": text}
     with written_aside(path) as aside:
         save_file(tensors, aside, metadata=metadata)
 
@@ -75,7 +85,7 @@ def read_state(path, kind=MODEL, mapped=False):
             metadata = file.metadata() or {}
             if "augment_gen" not in metadata:
                 raise ModelFileError(f"{path.name} is a safetensors file, but not one that augment_gen wrote.")
-            header = json.loads(metadata["augment_gen"])
+            header = json.loads(metadata["augment_gen"], parse_constant=_refuse_constant)
             _check_header(header, path, kind)
             # a copy lies aligned in memory as it did before saving, so that products round alike, to the last bit
             tensors = {name: file.get_tensor(name) if mapped else file.get_tensor(name).clone() for name in file.keys()}
@@ -93,13 +103,14 @@ def _check_header(header, path, kind):
         raise ModelFileError(f"{path.name} does not carry augment_gen's header.")
     version = header.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ModelFileError(f"{path.name} names no format version that can be read: {version!r}.")
+        raise ModelFileError(f"{path.name} names no format version that can be read: {str(version)[:40]!r}.")
     if version > FORMAT_VERSION:
         raise ModelFileError(
             f"{path.name} has format version {version}; this augment_gen reads up to {FORMAT_VERSION}. Upgrade augment_gen."
         )
     found = header.get("kind", MODEL)
     if found != kind:
+        found = str(found)[:40]
         openers = {MODEL: "augment_gen.load", "pool": "SyntheticPool.open"}
         raise ModelFileError(f"{path.name} holds a {found}, not a {kind}. Read it with {openers.get(found, 'what wrote it')}.")
 
@@ -118,9 +129,12 @@ def _split(value, name, tensors):
         return {"$": "tensor"}
     if isinstance(value, np.ndarray):
         dtype = value.dtype.str
-        if dtype.startswith(("<M", "<m")):
-            value = value.view(np.int64)
-        tensors[name] = torch.from_numpy(np.array(value, order="C"))
+        if value.dtype.kind not in "biufmM":
+            raise ModelFileError(
+                f"The array {name.strip('/')} of dtype {value.dtype} cannot be written: give numbers or times."
+            )
+        value = value.astype(value.dtype.newbyteorder("="))
+        tensors[name] = torch.from_numpy(np.array(value.view(np.int64) if value.dtype.kind in "mM" else value, order="C"))
         return {"$": "array", "dtype": dtype}
     if isinstance(value, np.generic):
         value = value.item()
@@ -140,11 +154,26 @@ def _join(value, name, tensors):
         return value
     if "$" not in value:
         return {key: _join(item, f"{name}/{key}", tensors) for key, item in value.items()}
-    if value["$"] == "float":
+    if value["$"] == "float" and value["value"] in ("nan", "inf", "-inf"):
         return float(value["value"])
     if value["$"] == "tensor":
         return tensors[name]
-    return tensors[name].numpy().astype(np.dtype(value["dtype"]), copy=False)
+    if value["$"] != "array":
+        raise ModelFileError(f"{name.strip('/')} is marked as something that no file of augment_gen holds.")
+    return _as_written(tensors[name].numpy(), value["dtype"], name)
+
+
+def _as_written(array, dtype, name):
+    """`array` in the dtype that the header names, which holds the same numbers: other bytes in order, or times for ticks."""
+    if re.fullmatch(NUMBERS, dtype) and np.dtype(dtype).newbyteorder("=") == array.dtype:
+        return array.astype(dtype, copy=False)
+    if array.dtype == np.int64 and re.fullmatch(TIMES, dtype):
+        return array.view(dtype)
+    raise ModelFileError(f"{name.strip('/')} is of dtype {array.dtype}, but the header says {dtype[:40]!r}.")
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no JSON")
 
 
 def _flush(path):

@@ -232,7 +232,7 @@ def test_a_hostile_manifest_deletes_nothing_outside(train, tmp_path):
     precious.write_text("kept")
     with open(out / "manifest.csv", "a") as file:
         file.write(f"../precious.png,8,yes,0,x,y,z\n{precious},8,yes,0,x,y,z\n")
-    run("rebalance", train, "--out", out, *QUICK, "--force")
+    assert "is damaged in line" in refused("rebalance", train, "--out", out, *QUICK, "--force")
     assert precious.read_text() == "kept"
 
 

@@ -167,7 +167,7 @@ def damage(folder, kind):
         ("link to nothing", "link to nothing"),
         ("pipe", "no regular file"),
         ("bomb", "too large"),
-        ("pages", "2 pages"),
+        ("pages", "several pages"),
         ("float", "floating-point"),
         ("16-bit RGB", "more than 8 bits per colour channel"),
     ],

@@ -10,8 +10,38 @@ import numpy as np
 import pandas as pd
 
 from augment_gen.dtypes import array_from_json, array_to_json, dtype_from_json, dtype_to_json
+from augment_gen.errors import ModelFileError
+from augment_gen.schema import AnyOf, Array, Fields, Maybe, Real, Truth, Whole, check
 
 MAX_LEVELS = 256  # category levels with a code of their own; rarer ones share the code "other"
+LEVELS = Fields(
+    {
+        "levels": Fields({"dtype": Fields({})}),
+        "dtype": Fields({}),
+        "has_missing": Truth(),
+        "missing_is_none": Truth(),
+        "n_own": Whole(0, MAX_LEVELS + 1),
+        "other_class": Array("i", "n_other", low=0),
+        "other_level": Array("i", "n_other", low=0, below="n_levels"),
+        "other_count": Array("i", "n_other", low=1),
+    }
+)
+NUMBERS = Fields(
+    {
+        "dtype": Fields({}),
+        "atoms": Array("if", "n_atoms"),
+        "knots": Array("f", "n_knots"),
+        "low": AnyOf((Array("f", "n_knots"), Array("f", 1))),  # one without knots too
+        "high": Array("f", "n_knots"),
+        "decimals": Maybe(Whole(0, 8)),
+        "step": Real(1e-300),
+        "mean": Real(-np.inf, np.inf),
+        "scale": Real(0, np.inf),
+        "snap": Truth(),
+        "n_bins": Whole(0, 2**16),
+        "has_missing": Truth(),
+    }
+)
 MAX_KNOTS = 1024  # points that describe the rank function of a column with more distinct values than this
 
 
@@ -107,9 +137,15 @@ class LevelColumn:
 
     @classmethod
     def from_state(cls, state):
+        check(state, Fields({"levels": LEVELS.required["levels"]}), "a column of levels")
         self = cls()
         self.dtype = dtype_from_json(state["dtype"])
         levels = array_from_json(state["levels"])
+        check(state, LEVELS, "a column of levels", {"n_levels": len(levels)})
+        if state["n_own"] > len(levels) or (state["n_own"] < len(levels) and not len(state["other_level"])):
+            raise ModelFileError(
+                f"A column of levels: {state['n_own']} of {len(levels)} levels have a code, the others no counts."
+            )
         self.levels = pd.array(levels, dtype=self.dtype) if isinstance(self.dtype, pd.CategoricalDtype) else levels
         self.n_own, self.has_missing = int(state["n_own"]), bool(state["has_missing"])
         self.missing_is_none = bool(state["missing_is_none"])
@@ -247,9 +283,12 @@ class NumberColumn:
 
     @classmethod
     def from_state(cls, state):
+        check(state, NUMBERS, "a column of numbers")
+        if state["n_bins"] > len(state["knots"]) or len(state["low"]) != max(1, len(state["knots"])):
+            raise ModelFileError("A column of numbers: other bins or ranks than knots.")
         self = cls()
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in NUMBERS.required:
+            setattr(self, name, state[name])
         self.dtype = dtype_from_json(state["dtype"])
         return self
 

@@ -14,13 +14,29 @@ from torch.nn import functional as F
 
 from augment_gen.codecs.base import Codec
 from augment_gen.codecs.pillow import PILImages
-from augment_gen.errors import InvalidDataError, InvalidTypeError
+from augment_gen.dtypes import numpy_dtype, torch_dtype
+from augment_gen.errors import InvalidDataError, InvalidTypeError, ModelFileError
+from augment_gen.schema import Fields, Real, Text, Whole, check
 
 SIDES = (8, 256)  # smallest and largest height or width, in pixels
 CHANNELS = (1, 2, 3, 4)  # grey, grey and alpha, RGB, RGBA
 VECTOR_SIDE = 16  # images are averaged down to at most this side where copies are looked for
 BLOCK_VALUES = 2**24  # pixel values drawn at a time
 PIECE = 256  # images worked on at a time where copies are made, which bounds the memory that takes
+NUMBERS = ("uint", "int", "float", "bfloat")  # what the names of dtypes of pixels begin with
+PIL_GREY = ("uint8", "uint16", "int32", "float32")  # dtypes of grey images that PIL holds
+FORMAT = Fields(  # what a file says of an `ImageFormat`
+    {
+        "container": Text(("ndarray", "Tensor", "list", "pil")),
+        "layout": Text(("nhw", "nhwc", "nchw")),
+        "dtype": Text(),
+        "channels": Whole(CHANNELS[0], CHANNELS[-1], size="channels"),
+        "height": Whole(*SIDES, size="height"),
+        "width": Whole(*SIDES, size="width"),
+        "low": Real(),
+        "high": Real(),
+    }
+)
 PLANES = {"nhw": "(n, height, width)", "nhwc": "(n, height, width, channels)", "nchw": "(n, channels, height, width)"}
 
 
@@ -48,6 +64,23 @@ class ImageFormat:
     width: int
     low: float = 0.0
     high: float = 255.0
+
+    @classmethod
+    def from_state(cls, state):
+        """Of the fields that a file gives; raises a `ModelFileError` where no images could have that format."""
+        check(state, FORMAT, "the image format")
+        self = cls(**{name: state[name] for name in FORMAT.required})
+        if self.container == "Tensor":
+            learnable = torch_dtype(self.dtype).itemsize and self.dtype.startswith(NUMBERS)
+        else:
+            learnable = numpy_dtype(self.dtype).kind in "iuf"
+        if self.container == "pil":
+            learnable = learnable and (self.is_byte if self.layout != "nhw" else self.dtype_name in PIL_GREY)
+        if not learnable or self.low > self.high:
+            raise ModelFileError(f"The image format: {self} is one that no images have.")
+        if self.layout == "nhw" and self.channels != 1:
+            raise ModelFileError(f"The image format: {self.channels} channels, but the layout has no axis for them.")
+        return self
 
     @property
     def size(self):
@@ -169,7 +202,7 @@ class ImageCodec(Codec):
     @classmethod
     def from_state(cls, state):
         self = cls()
-        self.format_ = ImageFormat(**state)
+        self.format_ = ImageFormat.from_state(state)
         return self
 
     def _check_like_fitted(self, form):

@@ -12,13 +12,27 @@ import torch
 
 from augment_gen.codecs.base import Codec
 from augment_gen.codecs.columns import LevelColumn, NumberColumn
-from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json
-from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError
+from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json, torch_dtype
+from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError, ModelFileError
 from augment_gen.layout import Block, TableLayout
+from augment_gen.schema import AnyOf, Every, Fields, Scalar, Text, Truth, Whole, check
 
 COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn)}
 MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
+DECODED = 1024  # codes that are decoded at a time where a file is read
 LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
+NAME = AnyOf((Scalar(), Fields({})))  # as `scalar_to_json` writes it
+STATE = Fields(
+    {
+        "numeric": Text(("auto", "gaussian", "bins")),
+        "container": Text(("DataFrame", "ndarray", "list", "Tensor")),
+        "columns": Every(Fields({"kind": Text(tuple(COLUMNS))}), "n_columns"),
+        "names": Every(NAME, "n_columns"),
+        "active": Every(Whole()),
+        "layout": Fields({"gaussian": Truth(), "blocks": Every(Fields({}))}),
+    },
+    {"names_names": Every(NAME)},
+)
 
 
 class TableCodec(Codec):
@@ -57,14 +71,18 @@ class TableCodec(Codec):
             "bins": int(np.clip(n_rows // 20, 8, 100)) if bins else None,
         }
         self.columns_ = [self._fit_column(frame.iloc[:, i], class_index, options) for i in range(frame.shape[1])]
+        self._lay_out(gaussian=not bins)
+        return self
+
+    def _lay_out(self, gaussian):
+        """Which columns carry information, and their blocks."""
         self.active_ = [i for i, column in enumerate(self.columns_) if column.size > 1 or column.scalar]
         blocks = [
             Block(str(self.names_[i]), c.size, c.scalar, c.first_continuous, c.n_continuous)
             for i in self.active_
             for c in (self.columns_[i],)
         ]
-        self.layout_ = TableLayout(tuple(blocks), gaussian=not bins)
-        return self
+        self.layout_ = TableLayout(tuple(blocks), gaussian)
 
     def encode(self, X):
         frame = self._frame(X)
@@ -223,10 +241,10 @@ class TableCodec(Codec):
 
     @classmethod
     def from_state(cls, state):
+        check(state, STATE, "the table codec")
         self = cls(state["numeric"])
         self.container_, self.names_ = state["container"], [scalar_from_json(name) for name in state["names"]]
         self.columns_ = [COLUMNS[column["kind"]].from_state(column) for column in state["columns"]]
-        self.active_, self.layout_ = list(state["active"]), TableLayout.from_dict(state["layout"])
         if self.container_ == "DataFrame":
             names = [scalar_from_json(name) for name in state["names_names"]]
             self.dtype_, dtype = None, dtype_from_json(state["names_dtype"])
@@ -237,7 +255,22 @@ class TableCodec(Codec):
             self.names_ = list(self.columns_type_)
         else:
             self.dtype_ = state["dtype"] if self.container_ == "Tensor" else dtype_from_json(state["dtype"])
+            if self.container_ == "Tensor":
+                torch_dtype(self.dtype_)
+        self._lay_out(state["layout"]["gaussian"])
+        if (self.active_, self.layout_.to_dict()) != (state["active"], state["layout"]):
+            raise ModelFileError("The table codec: its layout is not that of its columns.")
+        self._decode_all()
         return self
+
+    def _decode_all(self):
+        """Decode every code of every column once, so that what has no meaning as a cell is found in reading, not in drawing."""
+        n_rows = max(self.layout_.sizes, default=1)
+        for start in range(0, n_rows, DECODED):
+            codes = np.arange(start, min(start + DECODED, n_rows))
+            ranks = np.linspace(0.01, 0.99, len(codes) * len(self.layout_.scalar_blocks)).reshape(len(codes), -1)
+            outputs = {"codes": torch.from_numpy(codes[:, None] % self.layout_.sizes), "ranks": torch.from_numpy(ranks)}
+            self.decode(outputs, np.zeros(len(codes), np.int64), np.random.default_rng(0))
 
 
 def synthetic_index(index, n_rows):

@@ -14,9 +14,12 @@ import pandas as pd
 import torch
 from scipy.sparse import issparse
 
-from augment_gen.errors import InvalidParameterError
+from augment_gen.errors import InvalidParameterError, ModelFileError
+from augment_gen.schema import AnyOf, Every, Fields, Scalar, Text, check
 
-FORMAT = 1
+FORMAT = 2
+RECORD = AnyOf((Fields({"error": Text()}), Fields({"arms": Every(Fields({"arm": Text()})), "notes": Every(Text())})))
+LINE = Fields({"key": Every(Scalar()), "record": RECORD, "digest": Text()})
 
 
 class Checkpoint:
@@ -39,8 +42,9 @@ class Checkpoint:
         self.records = {}
         if self.path is None:
             return
-        if self.path.is_dir():
-            raise InvalidParameterError(f"checkpoint={str(self.path)!r} is a folder; give the name of a file.")
+        if self.path.exists() and not self.path.is_file():
+            kind = "a folder" if self.path.is_dir() else "no regular file"
+            raise InvalidParameterError(f"checkpoint={str(self.path)!r} is {kind}; give the name of a file.")
         header = {"format": FORMAT, **fingerprint}
         if self.path.exists() and self.path.stat().st_size:
             self._read(header)
@@ -55,8 +59,17 @@ class Checkpoint:
             lines = [json.loads(line) for line in whole.splitlines()]
             found = lines[0]
             differing = [name for name in header if found.get(name) != header[name]]
-            self.records = {tuple(line["key"]): line["record"] for line in lines[1:]}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            self.records = {}
+            for number, line in enumerate(lines[1:], 2):
+                check(line, LINE, f"line {number}")
+                if line["digest"] != _digest(line["key"], line["record"]):
+                    raise ModelFileError(f"line {number} is not as it was written")
+                self.records[tuple(line["key"])] = line["record"]
+        except ModelFileError as error:
+            raise InvalidParameterError(
+                f"checkpoint={str(self.path)!r} is damaged: {error}. Remove that line, and its part is computed anew."
+            ) from error
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidParameterError(
                 f"checkpoint={str(self.path)!r} exists, but is no checkpoint of compare. Choose another name."
             ) from error
@@ -72,13 +85,18 @@ class Checkpoint:
         """Keep `record` under `key`, a tuple of JSON values; on disk when this returns."""
         self.records[key] = record
         if self.path is not None:
-            self._append({"key": list(key), "record": record})
+            self._append({"key": list(key), "record": record, "digest": _digest(list(key), record)})
 
     def _append(self, entry):
         with self.path.open("ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _digest(key, record):
+    """Tells a line that was damaged on the disk."""
+    return hashlib.sha256(json.dumps([key, record]).encode()).hexdigest()[:16]
 
 
 def data_fingerprint(X):

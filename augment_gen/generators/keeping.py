@@ -9,8 +9,9 @@ from augment_gen.codecs import CODECS
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.devices import resolve_device
 from augment_gen.dtypes import scalar_from_json, scalar_to_json
-from augment_gen.errors import AugmentGenError, InvalidParameterError, ModelFileError
+from augment_gen.errors import InvalidParameterError, ModelFileError
 from augment_gen.generators.decoder import FittedDecoder
+from augment_gen.generators.model_schema import check_model, check_rebuilt
 from augment_gen.generators.warper import FittedWarper
 from augment_gen.networks.conv import ConvVAE
 from augment_gen.networks.mlp import TableVAE
@@ -88,20 +89,23 @@ def load(path, *, device=None):
     state = read_state(path)
     if device is not None:
         resolve_device(device)
-        state["params"]["device"] = str(device)
     try:
+        check_model(state, GENERATORS)
+        if device is not None:
+            state["params"]["device"] = str(device)
         return _rebuild(GENERATORS, state)
-    except (AugmentGenError, MemoryError):
+    except MemoryError:
         raise
+    except ModelFileError as error:
+        raise ModelFileError(f"The model file is damaged: {error}") from error
     except Exception as error:  # whatever a damaged or hostile state trips over, callers get one kind of error
         raise ModelFileError(f"The model file is damaged: {type(error).__name__}: {error}") from error
 
 
 def _rebuild(generators, state):
-    name = state["generator"]
-    if name not in generators:
-        raise ModelFileError(f"The file holds a {name!r}; this augment_gen knows {', '.join(generators)}.")
-    generator = generators[name](**{name: _parameter_from_state(value) for name, value in state["params"].items()})
+    generator = generators[state["generator"]](
+        **{name: _parameter_from_state(value) for name, value in state["params"].items()}
+    )
     generator._validate_params()
     generator.conditions_ = ConditionEncoder.from_state(state["conditions"])
     generator.classes_ = generator.conditions_.classes_
@@ -120,6 +124,7 @@ def _rebuild(generators, state):
         generator.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
     generator._stream = np.random.default_rng()
     generator._stream.bit_generator.state = {**generator._stream.bit_generator.state, "state": state["stream"]}
+    check_rebuilt(generator)
     return generator
 
 

@@ -36,10 +36,13 @@ def build(network_class, architecture, generator):
 def rebuild(network_class, architecture, tensors):
     """The network with given weights; nothing is allocated beyond `tensors`, whatever `architecture` claims.
 
-    Raises RuntimeError where names or shapes do not fit.
+    Raises RuntimeError where names or shapes do not fit, and TypeError where a dtype does not.
     """
     with torch.device("meta"):
         network = network_class(**architecture)
+    for name, like in network.state_dict().items():
+        if name in tensors and tensors[name].dtype != like.dtype:
+            raise TypeError(f"{name} is {tensors[name].dtype}, but the network computes in {like.dtype}")
     network.load_state_dict(tensors, strict=True, assign=True)
     return network
 

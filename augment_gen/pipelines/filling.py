@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from augment_gen.errors import InvalidRequestError
+from augment_gen.errors import InvalidDataError, InvalidRequestError
 from augment_gen.generators.keeping import load
 from augment_gen.persistence import written_aside
 from augment_gen.pipelines.folders import class_folders, load_images, writable
@@ -76,21 +76,21 @@ def rebalance_folder(
         "on_error": on_error,
         "synthetic_only": synthetic_only,
     }
-    output = OutputFolder(out, settings, force)
-    if output.planned:
-        generator = load(output.model)
-    else:
-        images, files = load_images(source, size, on_error=on_error, verbose=verbose, real_only=True)
-        real = [] if synthetic_only else [file.path.relative_to(source) for file in files]
-        rows = [manifest_row(file.as_posix(), file.parts[0], None) for file in real]
-        output.refuse_taken(rows)
-        generator.fit(images, np.array([file.label for file in files]))
-        output.start(rows + _planned(generator.sampling_strategy_, Provenance.of(generator, seed)), generator)
-    with tqdm(output.missing(), desc="copying", unit="image", disable=not verbose) as bar:
-        for row in bar:
-            if row["synthetic"] == "no":
-                _copy(source / row["file"], output.place(row))
-    return _draw(output, generator, Provenance.of(generator, seed, output.model), verbose)
+    with OutputFolder(out, settings, force) as output:
+        if output.planned:
+            generator = load(output.model)
+        else:
+            images, files = load_images(source, size, on_error=on_error, verbose=verbose, real_only=True)
+            real = [] if synthetic_only else [file.path.relative_to(source) for file in files]
+            rows = [manifest_row(file.as_posix(), file.parts[0], None) for file in real]
+            output.refuse_taken(rows)
+            generator.fit(images, np.array([file.label for file in files]))
+            output.start(rows + _planned(generator.sampling_strategy_, Provenance.of(generator, seed)), generator)
+        with tqdm(output.missing(), desc="copying", unit="image", disable=not verbose) as bar:
+            for row in bar:
+                if row["synthetic"] == "no":
+                    _copy(source / row["file"], output.place(row))
+        return _draw(output, generator, Provenance.of(generator, seed, output.model), verbose)
 
 
 def sample_folder(generator, out, counts, *, model, seed=0, force=False, verbose=0):
@@ -119,10 +119,10 @@ def sample_folder(generator, out, counts, *, model, seed=0, force=False, verbose
         check_label(str(label))
     writable(generator.sample(1, y=next(iter(counts)), random_state=seed)[0])  # refuses what no PNG can hold
     provenance = Provenance.of(generator, seed, model)
-    output = OutputFolder(out, {**vars(provenance), "counts": {str(label): n for label, n in counts.items()}}, force)
-    if not output.planned:
-        output.start(_planned(counts, provenance))
-    return _draw(output, generator, provenance, verbose)
+    with OutputFolder(out, {**vars(provenance), "counts": {str(label): n for label, n in counts.items()}}, force) as output:
+        if not output.planned:
+            output.start(_planned(counts, provenance))
+        return _draw(output, generator, provenance, verbose)
 
 
 def by_frequency(generator, n):
@@ -150,6 +150,8 @@ def _draw(output, generator, provenance, verbose):
     """Draw and write what is missing, page by page; returns how many images there are then."""
     wanted = Counter(row["label"] for row in output.rows() if row["synthetic"] == "yes")
     known = {str(label): (index, label) for index, label in enumerate(generator.classes_.tolist())}
+    if set(wanted) - set(known):
+        raise InvalidDataError(f"The plan in {str(output.path)!r} names labels that its model does not know. Use force=True.")
     missing = {row["file"] for row in output.missing()}
     with tqdm(total=len(missing), desc="drawing", unit="image", disable=not verbose) as bar:
         for name, n in wanted.items():

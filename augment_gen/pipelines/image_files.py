@@ -22,6 +22,7 @@ FORMATS = ["PNG", "JPEG", "TIFF", "BMP"]  # no other decoder of Pillow is ever c
 SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 DEEP = {"I;16", "I;16L", "I;16B", "I;16N", "I"}  # grey of more than 8 bits; "I" may hold 32, which is checked
 GREY = {"1", "L"}
+MAX_SCANS = 64  # of a progressive JPEG; encoders write about 10
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,26 @@ def _refuse_lossy(image):
         raise UnreadableImageError(
             "more than 8 bits per colour channel, of which Pillow reads only 8; convert it to 8-bit colour or 16-bit grey"
         )
-    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-        raise UnreadableImageError(f"{image.n_frames} pages; save each as a file of its own")
+    if image.format == "TIFF" and _has_second_page(image):
+        raise UnreadableImageError("several pages; save each as a file of its own")
+    if image.info.get("progressive") and _n_scans(image.filename) > MAX_SCANS:
+        raise UnreadableImageError(f"more than {MAX_SCANS} scans, which a JPEG that takes hours to decode has; save it again")
     if image.mode not in DEEP | GREY | {"LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}:
         raise UnreadableImageError(f"colour mode {image.mode}; convert it to grey or RGB")
+
+
+def _has_second_page(image):
+    """Whether there is one; to count them all takes seconds for a file that claims thousands."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def _n_scans(path):
+    """How often a progressive JPEG goes over all pixels: each pass costs as much as an image, and takes 100 bytes."""
+    return Path(path).read_bytes().count(b"\xff\xda")
 
 
 def _bands(image):

@@ -58,8 +58,8 @@ def describe_table(path, target=None):
     record = read_provenance(path)
     if record and "synthetic_rows" in record:
         lines.append(
-            f"synthetic: {record['synthetic_rows']} rows, from row {record['first_synthetic_row']} (counted from 0), drawn by "
-            f"{record.get('generator')} of {record.get('software')} with seed {record.get('seed')}"
+            f"synthetic: {record['synthetic_rows']} rows, from row {record.get('first_synthetic_row')} (counted from 0), drawn "
+            f"by {record.get('generator')} of {record.get('software')} with seed {record.get('seed')}"
         )
     if target is not None:
         counts = table.split(target)[1].value_counts(dropna=False)

@@ -48,15 +48,33 @@ def read_manifest(path):
     Raises
     ------
     InvalidDataError
-        The file is somebody else's.
+        The file is somebody else's, is damaged, or lists a file that lies in no class folder.
     """
     if not Path(path).is_file():
         return []
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != FIELDS:
-            raise InvalidDataError(f"{str(path)!r} is no manifest of augment_gen. Write to another folder.")
-        return list(reader)
+        try:
+            header, *lines = csv.reader(file, strict=True)
+        except (csv.Error, ValueError) as error:
+            raise InvalidDataError(
+                f"{str(path)!r} is no manifest of augment_gen ({error}). Write to another folder."
+            ) from error
+    if tuple(header) != FIELDS:
+        raise InvalidDataError(f"{str(path)!r} is no manifest of augment_gen. Write to another folder.")
+    rows = [dict(zip(FIELDS, line, strict=False)) for line in lines]
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 2):
+        if len(line) != len(FIELDS) or row["synthetic"] not in ("yes", "no") or not _in_class_folder(row["file"], row["label"]):
+            raise InvalidDataError(
+                f"{str(path)!r} is damaged in line {number}: {line[:3]} is no file of a class folder. Write to another folder."
+            )
+    return rows
+
+
+def _in_class_folder(file, label):
+    """Whether `file`, of a manifest, is a plain name below the folder of its label: no manifest leads out of its folder."""
+    parts = file.split("/")
+    plain = all(part not in ("", ".", "..") and "\0" not in part for part in parts)
+    return plain and len(parts) > 1 and parts[0] == label and "\\" not in label
 
 
 def balance(real, synthetic):

@@ -11,16 +11,69 @@ from augment_gen.errors import InvalidDataError
 from augment_gen.persistence import written_aside
 from augment_gen.pipelines.provenance import KEY
 
+LEAST_LIMIT, TIMES_FILE = 2**30, 100  # bytes in memory that any file may take, or so many times its own
+VALUE_BYTES = 16  # of one value in memory, at most, texts apart
+
 
 def read_parquet(path):
     """``(frame, table)``: what to learn from, and the pyarrow.Table as it is stored."""
     pyarrow, parquet = _pyarrow()
     try:
-        arrow = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
+        arrow = _decoded(parquet, path)
+        frame = arrow.cast(_as_learned(pyarrow, arrow.schema)).to_pandas()
+        return frame.reset_index(drop=True), arrow
+    except InvalidDataError:
+        raise
+    except pyarrow.ArrowException as error:
         raise InvalidDataError(f"{path.name} cannot be read as Parquet: {error}") from error
-    frame = arrow.cast(_as_learned(pyarrow, arrow.schema)).to_pandas()
-    return frame.reset_index(drop=True), arrow
+    except MemoryError:
+        raise
+    except Exception as error:  # what pandas wrote about itself into the file can be damaged in any way
+        raise InvalidDataError(f"{path.name} cannot be read as Parquet ({type(error).__name__}: {error})") from error
+
+
+def _decoded(parquet, path):
+    """The pyarrow.Table in a file; raises where that is far larger than the file, before it takes the memory."""
+    with parquet.ParquetFile(path) as file:
+        limit = max(LEAST_LIMIT, TIMES_FILE * path.stat().st_size)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        values = sum(max(group.column(i).num_values, group.num_rows) for group in groups for i in range(group.num_columns))
+        _check_size(path, VALUE_BYTES * values, limit)
+        schema = file.schema_arrow
+    # texts as numbers of distinct ones: a page of 100 bytes can say that one long text stands in a million rows
+    texts = [field.name for field in schema if _is_text(field.type)]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        arrow = file.read()
+    _check_size(path, sum(_text_bytes(arrow[i]) for i, field in enumerate(schema) if _is_text(field.type)), limit)
+    return arrow.cast(schema)
+
+
+def _check_size(path, n_bytes, limit):
+    if n_bytes > limit:
+        raise InvalidDataError(
+            f"{path.name} would take {n_bytes / 2**30:,.1f} GB in memory, too much for a file of its size. If that is right, "
+            "write it without compression."
+        )
+
+
+def _is_text(kind):
+    types = _pyarrow()[0].types
+    known = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return any(is_kind(kind) for is_kind in known)
+
+
+def _text_bytes(column):
+    """Bytes of a column's texts when each stands for itself."""
+    from pyarrow import compute
+
+    total = 0
+    for chunk in column.chunks:
+        if len(chunk) and hasattr(chunk, "dictionary"):
+            lengths = compute.binary_length(chunk.dictionary).cast("int64")
+            counts = compute.value_counts(chunk.indices.drop_null())
+            of_each = compute.take(lengths, counts.field("values"))
+            total += compute.sum(compute.multiply(of_each, counts.field("counts").cast("int64"))).as_py() or 0
+    return total
 
 
 def _as_learned(pa, schema):

@@ -21,9 +21,22 @@ from augment_gen.errors import InvalidRequestError, InvalidTypeError, ModelFileE
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.persistence import read_state, write_state
 from augment_gen.pipelines.provenance import SYNTHETIC, Provenance, checked_seed
+from augment_gen.schema import AnyOf, Array, Every, Fields, Maybe, Scalar, Whole, check
 from augment_gen.seeding import stage_generator
 
 KIND = "pool"
+LABEL = AnyOf((Scalar(), Fields({})))  # as `scalar_to_json` writes it
+STATE = Fields(
+    {
+        "labels": Every(LABEL, "n_labels"),
+        "counts": Every(Whole(), "n_labels"),
+        "classes": Every(LABEL),
+        "seed": Whole(0, 2**64),
+        "format": Maybe(Fields({})),
+        "samples": Fields({}),
+        "provenance": Fields({}),
+    }
+)
 
 
 class SyntheticPool:
@@ -232,25 +245,40 @@ class SyntheticPool:
         state = read_state(path, KIND, mapped=True)
         try:
             return cls._from_state(state, str(Path(path).absolute()))
+        except MemoryError:
+            raise
+        except ModelFileError as error:
+            raise ModelFileError(f"The pool file is damaged: {error}") from error
         except Exception as error:  # whatever a damaged or hostile state trips over, callers get one kind of error
             raise ModelFileError(f"The pool file is damaged: {type(error).__name__}: {error}") from error
 
     @classmethod
     def _from_state(cls, state, path):
+        check(state, STATE, "the pool")
         self = cls.__new__(cls)
         self.generator, self.path, self.seed, self._round = None, path, checked_seed(state["seed"]), 0
         self._drawn_from, self._written = self.seed, state["provenance"]
         self.classes = [scalar_from_json(label) for label in state["classes"]]
-        self.counts = dict(zip(map(scalar_from_json, state["labels"]), map(int, state["counts"]), strict=True))
+        self.counts = dict(zip(map(scalar_from_json, state["labels"]), state["counts"], strict=True))
         self._parts = _parts(self.counts)
-        self.format = None if state["format"] is None else ImageFormat(**state["format"])
+        self.format = None if state["format"] is None else ImageFormat.from_state(state["format"])
         samples = state["samples"]
         self._samples = samples["array"] if "array" in samples else frame_from_state(samples)
-        if self.is_image and not isinstance(self._samples, torch.Tensor):
-            raise TypeError("images are no tensor")
-        if len(self._samples) != len(self) or min(self.counts.values(), default=0) < 0:
-            raise ValueError("counts and samples differ")
+        if self.is_image:
+            self._check_images(self._samples)
+        elif not self._is_frame:
+            check(self._samples, Array("biufmM", "n_rows", "n_columns", finite=False), "the pool/samples")
+        if len(self._samples) != sum(self.counts.values()):
+            raise ModelFileError(f"counts and samples differ: {sum(self.counts.values())} and {len(self._samples)}.")
         return self
+
+    def _check_images(self, samples):
+        form = self.format
+        shape = [{"n": "n_rows", "h": form.height, "w": form.width, "c": form.channels}[axis] for axis in form.layout]
+        check(samples, Array("iuf", *shape, finite=False), "the pool/samples")
+        dtype = form.dtype if form.container == "Tensor" else np.dtype(form.dtype).newbyteorder("=").name
+        if not isinstance(samples, torch.Tensor) or str(samples.dtype) != f"torch.{dtype}":
+            raise ModelFileError(f"the pool/samples: expected a tensor of {dtype}.")
 
     def __getstate__(self):
         state = {**self.__dict__, "generator": None}

@@ -7,17 +7,19 @@ beside a CSV file, and that `read_provenance` finds again.
 import hashlib
 import json
 import tempfile
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from augment_gen.errors import InvalidRequestError
+from augment_gen.errors import InvalidDataError, InvalidRequestError
 
 # IPTC's term for media made by a trained model; C2PA and schema.org use the same vocabulary
 SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 KEY = "augment_gen"  # of the text chunk, and of the entry in a Parquet file's metadata
+LONGEST = 2**20  # bytes of a record
 SIDECAR = ".provenance.json"  # what the name of the file beside a CSV file ends in
 
 
@@ -82,20 +84,41 @@ def png_chunk(record):
 
 
 def read_provenance(path):
-    """The record in a PNG or Parquet file, or in the file beside a CSV file; None where there is none."""
+    """The record, a dict, in a PNG or Parquet file, or in the file beside a CSV file; None where there is none.
+
+    Raises
+    ------
+    FileNotFoundError
+    InvalidDataError
+        The image or Parquet file is damaged.
+    """
     path = Path(path)
+    try:
+        record = _parsed(_record_text(path))
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # Pillow and Arrow raise nearly anything for a damaged file
+        raise InvalidDataError(f"{path.name} is damaged or cut short ({error}).") from error
+    return record if isinstance(record, dict) else None
+
+
+def _record_text(path):
     suffix = path.suffix.lower()
     if suffix == ".png":
-        with Image.open(path, formats=["PNG"]) as image:
-            text = image.info.get(KEY)
-    elif suffix == ".parquet":
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=["PNG"]) as image:
+            return image.info.get(KEY)
+    if suffix == ".parquet":
         from pyarrow import parquet
 
-        text = (parquet.read_schema(path).metadata or {}).get(KEY.encode())
-    else:
-        sidecar = path.with_name(path.name + SIDECAR)
-        text = sidecar.read_text(encoding="utf-8") if sidecar.is_file() else None
+        return (parquet.read_schema(path).metadata or {}).get(KEY.encode())
+    sidecar = path.with_name(path.name + SIDECAR)
+    if not sidecar.is_file() or sidecar.stat().st_size > LONGEST:
+        return None
+    return sidecar.read_bytes()
+
+
+def _parsed(text):
     try:
         return None if text is None else json.loads(text)
-    except json.JSONDecodeError:  # somebody else's text under the same name
+    except (ValueError, RecursionError):  # somebody else's text under the same name
         return None

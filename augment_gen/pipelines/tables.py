@@ -8,6 +8,7 @@ import csv
 import json
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from augment_gen.pipelines.provenance import SIDECAR, Provenance, checked_seed, 
 SUFFIXES = (".csv", ".parquet")
 SEPARATORS = ",;\t"
 MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?"}  # what may stand for a missing number in a CSV
+LONGEST_NUMBER = 300  # characters of a number; longer ones are text
+MAX_COLUMNS = 10_000  # of a CSV; a minute's work
+LONGEST_HEADER = 2**24  # characters
 NUMBER = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"  # no leading zeros, which only codes have
 
 
@@ -247,29 +251,50 @@ def _check_mark(mark, frame):
 
 def _read_csv(path):
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            separator = max(SEPARATORS, key=re.sub(r'"[^"]*("|$)', "", header).count)
-            names = next(csv.reader([header], delimiter=separator), [])
+        header = _first_line(path)
+        separator = max(SEPARATORS, key=re.sub(r'"[^"]*("|$)', "", header).count)
+        names = next(csv.reader([header], delimiter=separator), [])
+        if len(names) > MAX_COLUMNS:
+            raise InvalidDataError(
+                f"{path.name} has {len(names):,} columns; up to {MAX_COLUMNS:,} can be read. Split the table."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             options = {"dtype": str, "keep_default_na": False, "index_col": False}
             cells = pd.read_csv(path, sep=separator, encoding="utf-8-sig", **options)
     except UnicodeDecodeError as error:
         raise InvalidDataError(f"{path.name} is not in UTF-8 ({error}). Save it as UTF-8.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, csv.Error) as error:
+    except InvalidDataError:
+        raise
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, csv.Error, ValueError) as error:
         raise InvalidDataError(f"{path.name} cannot be read as CSV: {error}") from error
-    repeated = [name for name in names if names.count(name) > 1]
+    cells = cells.fillna("")  # rows that are shorter than the header
+    repeated = [name for name, n in Counter(names).items() if n > 1]
     if repeated:  # pandas would rename the second
         raise InvalidDataError(f"{path.name} has several columns {repeated[0]!r}. Give every column its own name.")
     return Table(pd.DataFrame({name: _typed(cells[name]) for name in cells}), cells=cells, separator=separator)
+
+
+def _first_line(path):
+    """The header, at most `LONGEST_HEADER` characters; raises where there are bytes anywhere that no text has."""
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            if b"\0" in block:
+                raise InvalidDataError(f"{path.name} has NUL bytes, which no CSV has. It may be UTF-16: save it as UTF-8.")
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = file.readline(LONGEST_HEADER)
+    if len(header) == LONGEST_HEADER:
+        raise InvalidDataError(f"{path.name} has a first line of more than {LONGEST_HEADER:,} characters: it is no table.")
+    return header
 
 
 def _typed(column):
     """A CSV's column of str: as Int64 or float64 where it holds plain numbers, else as text with empty cells missing."""
     missing = column.isin(MISSING)
     given = column[~missing]
-    if not len(given) or not given.str.fullmatch(NUMBER).all():
+    if not len(given) or not _all_numbers(given):
+        return column.mask(column == "")
+    if given.str.len().max() > LONGEST_NUMBER:
         return column.mask(column == "")
     numbers = pd.to_numeric(given)
     if not missing.any() and numbers.dtype.kind in "iu":
@@ -277,6 +302,12 @@ def _typed(column):
     if numbers.dtype.kind == "i":
         return numbers.astype("Int64").reindex(column.index)
     return numbers.astype(np.float64).reindex(column.index)
+
+
+def _all_numbers(cells):
+    if len(cells) < 1000:  # pandas takes milliseconds for any column, which are minutes for thousands of them
+        return all(map(re.compile(NUMBER).fullmatch, cells.tolist()))
+    return cells.str.fullmatch(NUMBER).all()
 
 
 def _write_csv(path, synthetic, real, mark):

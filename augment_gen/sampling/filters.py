@@ -86,8 +86,8 @@ class NoveltyFilter:
     @classmethod
     def from_state(cls, state):
         self = cls()
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in ("reference_", "threshold_", "natural_share_", "near_share_", "keep_probability_"):
+            setattr(self, name, state[name])
         return self
 
 
