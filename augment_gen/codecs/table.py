@@ -12,6 +12,7 @@ import torch
 
 from augment_gen.codecs.base import Codec
 from augment_gen.codecs.columns import LevelColumn, NumberColumn
+from augment_gen.codecs.fingerprints import fingerprints
 from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json
 from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError
 from augment_gen.layout import Block, TableLayout
@@ -118,6 +119,14 @@ class TableCodec(Codec):
             out += self.columns_[i].vector(*self._cells(frame, i)) @ matrix
         return out
 
+    def fingerprints(self, X):
+        """Of all cells, compared exactly; None for a table whose columns hold categories and few distinct numbers only."""
+        if not any(column.scalar for column in self.columns_):
+            return None
+        frame = self._frame(X)
+        words = [self.columns_[i].words(*self._cells(frame, i)) for i in self.active_]
+        return fingerprints(np.stack(words, axis=1))
+
     def join(self, parts):
         if isinstance(parts[0], pd.DataFrame):
             return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
@@ -200,7 +209,7 @@ class TableCodec(Codec):
         series = frame.iloc[:, i]
         if self.columns_[i].kind == "levels":
             return (_level_cells(series),)
-        if not _is_number_like(series):
+        if not _is_number_like(series) and not series.isna().all():
             raise InvalidDataError(f"Column {self.names_[i]!r} held numbers in fit, but is {series.dtype} now.")
         return _number_cells(series)
 
