@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, load_iris
 import augment_gen
 from augment_gen import ConditionalVAE, ElasticWarp
 from augment_gen.codecs import ImageCodec, TableCodec
-from augment_gen.errors import NoveltyWarning, ShortfallError, SmallClassWarning
+from augment_gen.errors import InvalidRequestError, NoveltyWarning, ShortfallError, SmallClassWarning
 from augment_gen.persistence import read_state
 from augment_gen.sampling.copies import Copies
 
@@ -149,6 +149,8 @@ def test_where_every_draw_is_a_copy_it_ends_and_says_so():
     assert gen.filter_report_[["seen", "copies"]].to_numpy().tolist() == [[60, 60]]
     with pytest.raises(ShortfallError, match="3 rows of 'blank' were rejected in all of 10 draws"):
         gen.sample(3, y="blank", on_shortfall="raise")
+    with pytest.raises(InvalidRequestError, match="allow_copies must be True or False; got 'no'"):
+        gen.sample(3, y="blank", allow_copies="no")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gen.sample(3, y="blank", on_shortfall="raise", allow_copies=True)

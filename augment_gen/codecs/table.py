@@ -12,12 +12,13 @@ import torch
 
 from augment_gen.codecs.base import Codec
 from augment_gen.codecs.columns import LevelColumn, NumberColumn
+from augment_gen.codecs.declared import DeclaredNumbers
 from augment_gen.codecs.fingerprints import fingerprints
 from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json
 from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError
 from augment_gen.layout import Block, TableLayout
 
-COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn)}
+COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn, DeclaredNumbers)}
 MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
 LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
 
@@ -58,14 +59,17 @@ class TableCodec(Codec):
             "bins": int(np.clip(n_rows // 20, 8, 100)) if bins else None,
         }
         self.columns_ = [self._fit_column(frame.iloc[:, i], class_index, options) for i in range(frame.shape[1])]
+        self._lay_out(gaussian=not bins)
+        return self
+
+    def _lay_out(self, gaussian):
         self.active_ = [i for i, column in enumerate(self.columns_) if column.size > 1 or column.scalar]
         blocks = [
             Block(str(self.names_[i]), c.size, c.scalar, c.first_continuous, c.n_continuous)
             for i in self.active_
             for c in (self.columns_[i],)
         ]
-        self.layout_ = TableLayout(tuple(blocks), gaussian=not bins)
-        return self
+        self.layout_ = TableLayout(tuple(blocks), gaussian)
 
     def encode(self, X):
         frame = self._frame(X)
@@ -184,8 +188,8 @@ class TableCodec(Codec):
     # --------------------------------------------------------------- columns
     def _fit_column(self, series, class_index, options):
         name = series.name
-        if _is_number_like(series):
-            values, missing = _number_cells(series)
+        if is_number_like(series):
+            values, missing = number_cells(series)
             return NumberColumn().fit(values, missing, dtype=series.dtype, **options)
         values = _level_cells(series)
         try:
@@ -209,9 +213,9 @@ class TableCodec(Codec):
         series = frame.iloc[:, i]
         if self.columns_[i].kind == "levels":
             return (_level_cells(series),)
-        if not _is_number_like(series) and not series.isna().all():
+        if not is_number_like(series) and not series.isna().all():
             raise InvalidDataError(f"Column {self.names_[i]!r} held numbers in fit, but is {series.dtype} now.")
-        return _number_cells(series)
+        return number_cells(series)
 
     # ----------------------------------------------------------------- state
     def state(self):
@@ -265,8 +269,8 @@ def synthetic_index(index, n_rows):
     return index[np.full(n_rows, len(index) - 1)]
 
 
-def _is_number_like(series):
-    """Numbers and times, by dtype; an object column by what is in it."""
+def is_number_like(series):
+    """Whether a column holds numbers and times, by dtype; an object column by what is in it."""
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
         return False
@@ -276,7 +280,7 @@ def _is_number_like(series):
     return pd.api.types.is_numeric_dtype(dtype) or dtype.kind in "mM"
 
 
-def _number_cells(series):
+def number_cells(series):
     """Values (int64 where all of X's are whole, else float64; 0 where missing) and the mask of missing cells."""
     dtype, name = series.dtype, series.name
     if pd.api.types.is_complex_dtype(dtype):

@@ -17,7 +17,7 @@ from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import InvalidTypeError
-from augment_gen.generators.checks import check_classes, check_temperature, check_X
+from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.rounds import Rounds, as_filters
 from augment_gen.sampling.screening import Screening
@@ -100,6 +100,7 @@ class BaseGenerator(BaseOverSampler):
             raise InvalidTypeError(
                 "fit_resample takes arrays, frames or lists. For a dataset use augment_gen.pipelines.rebalance_dataset."
             )
+        check_allow_copies(allow_copies)
         filters = as_filters(filters, on_shortfall, X, y)
         wanted = self._fit(X, y)
         X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0, filters, on_shortfall, allow_copies)
@@ -166,6 +167,7 @@ class BaseGenerator(BaseOverSampler):
         """
         check_is_fitted(self)
         check_temperature(temperature)
+        check_allow_copies(allow_copies)
         filters = as_filters(filters, on_shortfall)
         rng = self._stream if random_state is None else numpy_generator(random_state)
         seed = draw_seed(rng)
@@ -175,8 +177,9 @@ class BaseGenerator(BaseOverSampler):
     def save(self, path):
         """Write the fitted generator to one ``.safetensors`` file, atomically; `augment_gen.load` reads it.
 
-        The file holds no code. It does hold an encoding of training rows (latents, distinct values, and what the novelty
-        filter compares with): share it with the people with whom you would share the data.
+        The file holds no code. It does hold an encoding of training rows (latents, distinct values, what the novelty filter
+        compares with, and 8 bytes of each row, by which a guessed row is recognised): share it with the people with whom you
+        would share the data. A fit with ``privacy`` leaves none of that.
 
         Parameters
         ----------
@@ -228,7 +231,7 @@ class BaseGenerator(BaseOverSampler):
         self._fit_generator(self.codec_.encode(X), class_index, rng)
         draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
         screening = Screening(self.codec_, self.decoder_)
-        self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter)
+        self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter is not False)
         self.screening_.warn_of_collapse(self.classes_.tolist())
         self.latent_report_ = self._report()
         return wanted

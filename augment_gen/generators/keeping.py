@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
+from augment_gen.accounting import PrivacyReport
 from augment_gen.codecs import CODECS
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.devices import resolve_device
@@ -39,6 +40,7 @@ def save(generator, path):
             "codec": generator.codec_.state(),
             "screening": generator.screening_.state(),
             "history": _frame_to_state(generator.history_),
+            "privacy": _privacy_report_to_state(generator),
             "report": _frame_to_state(generator.latent_report_.drop(columns="label")),
             "autocast": generator.decoder_.autocast,
             "network": type(generator.decoder_.network).__name__,
@@ -115,6 +117,9 @@ def _rebuild(generators, state):
     generator.latent_report_.insert(0, "label", generator.classes_.tolist())
     labels = generator.classes_[state["sampling_labels"]].tolist()
     generator.sampling_strategy_ = dict(zip(labels, state["sampling_strategy"], strict=True))
+    if hasattr(generator, "privacy"):
+        spent = state.get("privacy")  # not in older files
+        generator.privacy_report_ = None if spent is None else PrivacyReport.from_state(spent)
     generator.n_features_in_ = int(state["n_features_in"])
     if state["feature_names_in"]:
         generator.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
@@ -135,6 +140,10 @@ def _parameter(name, value):
         return str(value)
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return None  # the stream itself is kept apart
+    if isinstance(value, dict) and name == "privacy" and isinstance(value.get("bounds"), dict):
+        names = [scalar_to_json(column) for column in value["bounds"]]
+        edges = [scalar_to_json(tuple(edges)) for edges in value["bounds"].values()]
+        return {**value, "bounds": {"names": names, "edges": edges}}
     if isinstance(value, dict) and name == "sampling_strategy":
         return {"labels": [scalar_to_json(label) for label in value], "counts": list(value.values())}
     if callable(value) or isinstance(value, BaseEstimator):
@@ -147,7 +156,15 @@ def _parameter(name, value):
 def _parameter_from_state(value):
     if isinstance(value, dict) and set(value) == {"labels", "counts"}:
         return dict(zip(map(scalar_from_json, value["labels"]), value["counts"], strict=True))
+    if isinstance(value, dict) and isinstance(value.get("bounds"), dict):
+        names, edges = (map(scalar_from_json, value["bounds"][part]) for part in ("names", "edges"))
+        return {**value, "bounds": dict(zip(names, edges, strict=True))}
     return value
+
+
+def _privacy_report_to_state(generator):
+    report = getattr(generator, "privacy_report_", None)
+    return None if report is None else report.state()
 
 
 def _frame_to_state(frame):

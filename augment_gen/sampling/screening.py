@@ -60,6 +60,11 @@ class Screening:
         self.diversity = class_diversity(real, class_index, vectors, trial, n_classes)
         return self
 
+    def without_rows(self, n_classes):
+        """Rejects nothing, and has compared nothing with real rows; returns self."""
+        self.diversity = self.copied_share = np.full(n_classes, np.nan)
+        return self
+
     def keep(self, drawn, class_index, rng):
         """bool (n,): which of the drawn rows, of the classes int64 (n,), pass every filter."""
         keep, noise = np.ones(len(class_index), dtype=bool), rng.random(len(class_index))
