@@ -5,15 +5,18 @@ all of them together, from Opacus's accountant of Renyi differential privacy (Mi
 which is an upper bound. Neighbouring tables differ by one row more or less.
 """
 
+import math
 import warnings
 from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
+from scipy.optimize import brentq
 
 from augment_gen.errors import InvalidParameterError, MissingExtraError
 
-ORDERS = [1 + tenth / 10 for tenth in range(1, 100)] + [*range(12, 64), 64, 80, 96, 128, 192, 256, 384, 512, 1024]
-PRECISION = 1e-3  # of a noise multiplier that is searched for, relative, and always to the safe side
+ORDERS = [1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 2, 2.25, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, *range(6, 12), *range(12, 24, 2)]
+ORDERS += [24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 192, 256, 512]
+PRECISION = 1e-3  # of a noise multiplier that is searched for, relative, and to the safe side
 MOST_NOISE = 1e4
 
 
@@ -101,18 +104,20 @@ def with_least_noise(release, others, epsilon, delta):
     MissingExtraError
         Opacus is not installed.
     """
-    enough = lambda noise: spent([*others, replace(release, noise_multiplier=noise)], delta) <= epsilon
-    low, high = 0.0, 1.0
-    while not enough(high):
+    excess = lambda noise: math.log(spent([*others, replace(release, noise_multiplier=noise)], delta) / epsilon)
+    low, high = 0.5, 0.5
+    while excess(high) > 0:
         low, high = high, 2 * high
         if high > MOST_NOISE:
             raise InvalidParameterError(
-                f"No noise keeps {release.name} within epsilon={epsilon:g} at delta={delta:g}. Allow more."
+                f"No noise keeps the {release.name} within epsilon={epsilon:g} at delta={delta:g}. Allow a larger epsilon."
             )
-    while high - low > PRECISION * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return replace(release, noise_multiplier=high)
+    while low == high or excess(low) <= 0:
+        low, high = low / 2, low
+    noise = brentq(excess, low, high, rtol=PRECISION) * (1 + PRECISION)
+    while excess(noise) > 0:
+        noise *= 1 + PRECISION
+    return replace(release, noise_multiplier=noise)
 
 
 def with_epsilons(releases, delta):

@@ -6,6 +6,7 @@ from the prior, no filter has seen a row, and losses are not kept.
 """
 
 import inspect
+import math
 from collections.abc import Mapping
 from numbers import Real
 
@@ -139,7 +140,8 @@ def _settings(n_rows):
 def _budget(parts, settings, n_rows):
     """Release of the class counts, Release of the training, and the report of both."""
     epsilon, delta = float(parts["epsilon"]), 0.1 / n_rows if parts["delta"] == "auto" else float(parts["delta"])
-    counting = with_least_noise(Release("class counts", 0.0, 1.0, 1), [], COUNTS_SHARE * epsilon, delta)
+    noise = math.sqrt(2 * math.log(1.25 / delta)) / (COUNTS_SHARE * epsilon)  # Dwork and Roth (2014), theorem A.1
+    counting = Release("class counts", noise, 1.0, 1)
     training = Release("training", 0.0, sampling_rate(n_rows, settings.batch_size), settings.n_steps)
     training = with_least_noise(training, [counting], epsilon, delta)
     both = with_epsilons([counting, training], delta)

@@ -97,6 +97,11 @@ def clipped_gradients(network, row_losses, norms, inputs, condition, clip):
     return total
 
 
+def noised(gradients, deviation, generator):
+    """The gradients with Gaussian noise of that standard deviation on every entry."""
+    return [g + deviation * torch.empty_like(g).normal_(generator=generator) for g in gradients]
+
+
 def train_privately(network, row_losses, inputs, class_index, settings, plan, *, clip, noise_multiplier):
     """Run ``settings.n_steps`` steps, each on a Poisson sample of the rows.
 
@@ -137,9 +142,9 @@ def train_privately(network, row_losses, inputs, class_index, settings, plan, *,
         for step in tqdm(range(settings.n_steps), desc=plan.description, disable=not plan.verbose):
             picked = torch.from_numpy(np.flatnonzero(picks.random(n_rows) < rate)).to(plan.device)
             gradients = clipped_gradients(network, losses_of, norms, inputs(picked), condition[picked], clip)
+            gradients = noised(gradients, noise_multiplier * clip, generator)
             for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-                noise = gradient.new_empty(gradient.shape).normal_(generator=generator)
-                parameter.grad = (gradient + noise_multiplier * clip * noise) / (rate * n_rows)
+                parameter.grad = gradient / (rate * n_rows)
             learning_rate = one_cycle(step, settings.n_steps, settings.learning_rate)
             optimiser.step(learning_rate)
             average.update()
