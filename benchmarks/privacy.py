@@ -21,7 +21,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from augment_gen import ConditionalVAE
 
-SIZES, ARMS, SEEDS, N_TEST, N_DRAWN = (50, 300, 1437), (1, 3, 10, 1000, "none", "real rows"), (0, 1, 2), 2000, 3000
+SIZES, ARMS, SEEDS, N_TEST, N_DRAWN = (10, 50, 300, 1437), (1, 3, 10, 1000, "none", "real rows"), (0, 1, 2), 2000, 3000
 BOUNDS = {  # as a person would write them who knows the form, not the rows
     "age": (17, 90),
     "fnlwgt": (10_000, 1_500_000),
