@@ -271,6 +271,7 @@ def test_it_learns_where_the_budget_is_large():
         ({"privacy": {"delta": 1e-5}}, "privacy has to say its 'epsilon'"),
         ({"privacy": {"epsilon": 1, "eps": 2}}, "privacy has no part 'eps'"),
         ({"privacy": {"epsilon": 1, "delta": 2}}, r"privacy\['delta'\] must be 'auto' or between 0 and 1; got 2"),
+        ({"privacy": {**PRIVACY, "delta": 0.1}}, r"privacy\['delta'\] must be below 1 / n = 0.025"),
         ({"privacy": {"epsilon": 1, "missing": "grade"}}, "list of column names; got 'grade'"),
         ({"privacy": 1.0}, r"privacy\['bounds'\] has no entry for the column 'size'"),
         ({"privacy": {**PRIVACY, "bounds": {**BOUNDS, "size": (3, 1)}}}, r"'size' must be \(low, high\).*got \(3, 1\)"),

@@ -60,7 +60,7 @@ def check_privacy(estimator):
             raise InvalidParameterError(f"privacy[{name!r}] must be a number above 0; got {parts[name]!r}.")
     if parts["delta"] != "auto" and (not _is_number(parts["delta"]) or not 0 < parts["delta"] < 1):
         raise InvalidParameterError(f"privacy['delta'] must be 'auto' or between 0 and 1; got {parts['delta']!r}.")
-    if isinstance(parts["missing"], str):
+    if not isinstance(parts["missing"], (list, tuple, set)):
         raise InvalidParameterError(f"privacy['missing'] must be a list of column names; got {parts['missing']!r}.")
     reasons = {
         "novelty_filter": (True, "keeps training rows to compare with"),
@@ -140,6 +140,10 @@ def _settings(n_rows):
 def _budget(parts, settings, n_rows):
     """Release of the class counts, Release of the training, and the report of both."""
     epsilon, delta = float(parts["epsilon"]), 0.1 / n_rows if parts["delta"] == "auto" else float(parts["delta"])
+    if delta >= 1 / n_rows:
+        raise InvalidParameterError(
+            f"privacy['delta'] must be below 1 / n = {1 / n_rows:.2g}: publishing one row as it is has that delta; got {delta:g}."
+        )
     noise = math.sqrt(2 * math.log(1.25 / delta)) / (COUNTS_SHARE * epsilon)  # Dwork and Roth (2014), theorem A.1
     counting = Release("class counts", noise, 1.0, 1)
     training = Release("training", 0.0, sampling_rate(n_rows, settings.batch_size), settings.n_steps)
