@@ -238,6 +238,24 @@ def test_the_file_holds_no_row_and_the_copy_draws_the_same(fitted, tmp_path):
     assert set(state["history"]) == {"step", "learning_rate"} and not np.isfinite(state["screening"]["diversity"]).any()
 
 
+@pytest.mark.parametrize("privacy", [3, {"epsilon": 3, "bounds": (0, 5)}, {"epsilon": 3, "bounds": {0: [0, 5], 1: (0, 2, 5)}}])
+def test_every_form_of_the_parameter_is_kept(tmp_path, privacy):
+    pytest.importorskip("opacus")
+    X = pd.DataFrame({"a": [True, False] * 20}) if privacy == 3 else np.random.default_rng(0).random((40, 2))
+    gen = private(max_steps=2, privacy=privacy).fit(X, np.arange(40) // 20)
+    gen.save(tmp_path / "model.safetensors")
+    copy = augment_gen.load(tmp_path / "model.safetensors")
+    again = augment_gen.load(_saved(copy, tmp_path / "again.safetensors"))
+    assert copy.sample(3, y=1, random_state=0)[0].shape == X[:3].shape and again.get_params() == copy.get_params()
+    assert np.asarray(copy.sample(9, y=1, random_state=0)[0] == gen.sample(9, y=1, random_state=0)[0]).all()
+    assert copy.set_params(device="cpu").fit(X, np.arange(40) // 20).privacy_report_.epsilon <= 3
+
+
+def _saved(generator, path):
+    generator.save(path)
+    return path
+
+
 def test_counts_are_noisy_and_no_two_fits_are_alike(fitted):
     state = np.random.get_state()[1].copy(), torch.get_rng_state()
     again = private(max_steps=3, privacy={**PRIVACY, "epsilon": 1.0})

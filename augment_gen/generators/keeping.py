@@ -140,10 +140,8 @@ def _parameter(name, value):
         return str(value)
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return None  # the stream itself is kept apart
-    if isinstance(value, dict) and name == "privacy" and isinstance(value.get("bounds"), dict):
-        names = [scalar_to_json(column) for column in value["bounds"]]
-        edges = [scalar_to_json(tuple(edges)) for edges in value["bounds"].values()]
-        return {**value, "bounds": {"names": names, "edges": edges}}
+    if isinstance(value, dict) and name == "privacy":
+        return _privacy_to_state(value)
     if isinstance(value, dict) and name == "sampling_strategy":
         return {"labels": [scalar_to_json(label) for label in value], "counts": list(value.values())}
     if callable(value) or isinstance(value, BaseEstimator):
@@ -156,10 +154,24 @@ def _parameter(name, value):
 def _parameter_from_state(value):
     if isinstance(value, dict) and set(value) == {"labels", "counts"}:
         return dict(zip(map(scalar_from_json, value["labels"]), value["counts"], strict=True))
-    if isinstance(value, dict) and isinstance(value.get("bounds"), dict):
-        names, edges = (map(scalar_from_json, value["bounds"][part]) for part in ("names", "edges"))
-        return {**value, "bounds": dict(zip(names, edges, strict=True))}
+    if isinstance(value, dict) and "epsilon" in value:
+        return _privacy_from_state(value)
     return value
+
+
+def _privacy_to_state(given):
+    """The parameter ``privacy``, whose bounds may have names and edges of any type."""
+    bounds, missing = given.get("bounds", {}), list(given.get("missing", ()))
+    named = isinstance(bounds, dict)
+    edges = [scalar_to_json(tuple(each)) for each in (bounds.values() if named else [bounds])]
+    names = [scalar_to_json(column) for column in bounds] if named else None
+    return {**given, "bounds": {"names": names, "edges": edges}, "missing": list(map(scalar_to_json, missing))}
+
+
+def _privacy_from_state(state):
+    names, edges = state["bounds"]["names"], list(map(scalar_from_json, state["bounds"]["edges"]))
+    bounds = edges[0] if names is None else dict(zip(map(scalar_from_json, names), edges, strict=True))
+    return {**state, "bounds": bounds, "missing": list(map(scalar_from_json, state["missing"]))}
 
 
 def _privacy_report_to_state(generator):

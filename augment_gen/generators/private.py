@@ -142,7 +142,7 @@ def _budget(parts, settings, n_rows):
     epsilon, delta = float(parts["epsilon"]), 0.1 / n_rows if parts["delta"] == "auto" else float(parts["delta"])
     if delta >= 1 / n_rows:
         raise InvalidParameterError(
-            f"privacy['delta'] must be below 1 / n = {1 / n_rows:.2g}: publishing one row as it is has that delta; got {delta:g}."
+            f"privacy['delta'] must be below 1 / n = {1 / n_rows:.2g}: publishing a row as it is has that delta; got {delta:g}."
         )
     noise = math.sqrt(2 * math.log(1.25 / delta)) / (COUNTS_SHARE * epsilon)  # Dwork and Roth (2014), theorem A.1
     counting = Release("class counts", noise, 1.0, 1)
