@@ -78,8 +78,8 @@ class ConditionalVAE(BaseGenerator):
 
         It costs much where there are few rows: noise that hides one row nearly hides tens of them. **A class of tens of rows
         cannot be learned under a small epsilon**, and a rare class is why people come here. Of Adult's rich with 50 rows, an
-        AUC of .82 without privacy fell to between .64 and .70 at epsilons of 1 to 10, where guessing gets .5
-        (benchmarks/privacy.py; three seeds). Needs the extra ``privacy`` (Opacus).
+        AUC of .80 to .86 without privacy fell to .62 to .74 at epsilons of 1 to 10; 10 rows got .56 to .65
+        (benchmarks/privacy.py). Needs the extra ``privacy`` (Opacus).
     min_class_size : int, default=2
         Smaller classes are refused in `fit`. 1 lets single rows through, which are then merely jittered.
     device : str or torch.device, default="auto"
