@@ -10,7 +10,7 @@ import augment_gen
 PACKAGE = Path(augment_gen.__file__).parent
 LEVELS = [
     {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema"},
-    {"conditioning", "codecs", "networks", "training", "latent", "sampling", "persistence"},
+    {"conditioning", "codecs", "networks", "training", "latent", "sampling", "persistence", "accounting"},
     {"generators"},
     {"pipelines", "evaluation"},
     {"report"},

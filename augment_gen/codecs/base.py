@@ -43,6 +43,11 @@ class Codec(ABC):
         """float32 ndarray (n, p) in which Euclidean distance is meaningful: for the filters that look for copies."""
 
     @abstractmethod
+    def fingerprints(self, X):
+        """uint64 (n,): the same for equal rows, as they are written in X's own format; None where rows that are equal to
+        training rows are coincidences, because X has no continuous part."""
+
+    @abstractmethod
     def join(self, parts):
         """One X from a list of decoded blocks, in order."""
 

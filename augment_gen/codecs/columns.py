@@ -9,6 +9,7 @@ A missing cell is a code too.
 import numpy as np
 import pandas as pd
 
+from augment_gen.codecs.fingerprints import number_words
 from augment_gen.dtypes import array_from_json, array_to_json, dtype_from_json, dtype_to_json
 from augment_gen.errors import ModelFileError
 from augment_gen.schema import AnyOf, Array, Fields, Maybe, Real, Truth, Whole, check
@@ -86,7 +87,7 @@ class LevelColumn:
 
     def encode(self, values):
         """Codes int64 (n,), and no ranks. A level never seen becomes "other", or else missing, or else the commonest."""
-        index = pd.Index(self.levels).get_indexer(pd.Index(values)) if len(self.levels) else np.full(len(values), -1)
+        index = self._positions(values)
         missing = np.asarray(pd.isna(values))
         unseen = self.n_own if self.has_other else self.size - 1 if self.has_missing else 0
         codes = np.where(index >= 0, np.minimum(index, self.n_own), unseen)
@@ -109,6 +110,13 @@ class LevelColumn:
         if self.missing_is_none:
             out[cell < 0] = None
         return out
+
+    def words(self, values):
+        """uint64 (n,): which level, rare ones too; the same for all that were never seen, or are missing."""
+        return self._positions(values).astype(np.int64).view(np.uint64)
+
+    def _positions(self, values):
+        return pd.Index(self.levels).get_indexer(pd.Index(values)) if len(self.levels) else np.full(len(values), -1)
 
     def _draw_other(self, class_index, rng):
         out, noise = np.empty(len(class_index), np.int64), rng.random(len(class_index))
@@ -266,6 +274,10 @@ class NumberColumn:
             start = np.float64(self.knots[0])
             return (np.round((value - start) / self.step) * self.step + start).astype(self.atoms.dtype)
         return value if self.decimals is None else np.round(value, self.decimals)
+
+    def words(self, values, missing):
+        """uint64 (n,): the exact value, whatever type a batch of cells came in."""
+        return number_words(values.astype(self.atoms.dtype), missing)
 
     @property
     def vector_width(self):

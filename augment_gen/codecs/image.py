@@ -13,6 +13,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from augment_gen.codecs.base import Codec
+from augment_gen.codecs.fingerprints import fingerprints
 from augment_gen.codecs.pillow import PILImages
 from augment_gen.dtypes import numpy_dtype, torch_dtype
 from augment_gen.errors import InvalidDataError, InvalidTypeError, ModelFileError
@@ -178,6 +179,12 @@ class ImageCodec(Codec):
             for part in images.split(PIECE)
         ]
         return torch.cat(small).numpy() if small else np.zeros((0, images.shape[1] * side[0] * side[1]), np.float32)
+
+    def fingerprints(self, X):
+        """Of all pixels in X's own dtype, compared exactly."""
+        images = _read(X)[1]
+        zero = images.dtype.type(0)  # turns -0.0 to 0.0
+        return np.concatenate([fingerprints(images[i : i + PIECE] + zero) for i in range(0, len(images), PIECE)])
 
     def join(self, parts):
         if isinstance(parts[0], list):

@@ -12,12 +12,14 @@ import torch
 
 from augment_gen.codecs.base import Codec
 from augment_gen.codecs.columns import LevelColumn, NumberColumn
+from augment_gen.codecs.declared import DeclaredNumbers
+from augment_gen.codecs.fingerprints import fingerprints
 from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json, torch_dtype
 from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError, ModelFileError
 from augment_gen.layout import Block, TableLayout
 from augment_gen.schema import AnyOf, Every, Fields, Scalar, Text, Truth, Whole, check
 
-COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn)}
+COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn, DeclaredNumbers)}
 MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
 DECODED = 1024  # codes that are decoded at a time where a file is read
 LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
@@ -136,6 +138,14 @@ class TableCodec(Codec):
             out += self.columns_[i].vector(*self._cells(frame, i)) @ matrix
         return out
 
+    def fingerprints(self, X):
+        """Of all cells, compared exactly; None for a table whose columns hold categories and few distinct numbers only."""
+        if not any(column.scalar for column in self.columns_):
+            return None
+        frame = self._frame(X)
+        words = [self.columns_[i].words(*self._cells(frame, i)) for i in self.active_]
+        return fingerprints(np.stack(words, axis=1))
+
     def join(self, parts):
         if isinstance(parts[0], pd.DataFrame):
             return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
@@ -193,8 +203,8 @@ class TableCodec(Codec):
     # --------------------------------------------------------------- columns
     def _fit_column(self, series, class_index, options):
         name = series.name
-        if _is_number_like(series):
-            values, missing = _number_cells(series)
+        if is_number_like(series):
+            values, missing = number_cells(series)
             return NumberColumn().fit(values, missing, dtype=series.dtype, **options)
         values = _level_cells(series)
         try:
@@ -218,9 +228,9 @@ class TableCodec(Codec):
         series = frame.iloc[:, i]
         if self.columns_[i].kind == "levels":
             return (_level_cells(series),)
-        if not _is_number_like(series):
+        if not is_number_like(series) and not series.isna().all():
             raise InvalidDataError(f"Column {self.names_[i]!r} held numbers in fit, but is {series.dtype} now.")
-        return _number_cells(series)
+        return number_cells(series)
 
     # ----------------------------------------------------------------- state
     def state(self):
@@ -289,8 +299,8 @@ def synthetic_index(index, n_rows):
     return index[np.full(n_rows, len(index) - 1)]
 
 
-def _is_number_like(series):
-    """Numbers and times, by dtype; an object column by what is in it."""
+def is_number_like(series):
+    """Whether a column holds numbers and times, by dtype; an object column by what is in it."""
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
         return False
@@ -300,7 +310,7 @@ def _is_number_like(series):
     return pd.api.types.is_numeric_dtype(dtype) or dtype.kind in "mM"
 
 
-def _number_cells(series):
+def number_cells(series):
     """Values (int64 where all of X's are whole, else float64; 0 where missing) and the mask of missing cells."""
     dtype, name = series.dtype, series.name
     if pd.api.types.is_complex_dtype(dtype):

@@ -17,7 +17,7 @@ from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import InvalidTypeError
-from augment_gen.generators.checks import check_classes, check_temperature, check_X
+from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.rounds import Rounds, as_filters
 from augment_gen.sampling.screening import Screening
@@ -76,7 +76,7 @@ class BaseGenerator(BaseOverSampler):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_resample(self, X, y, *, filters=None, on_shortfall="warn"):
+    def fit_resample(self, X, y, *, filters=None, on_shortfall="warn", allow_copies=False):
         """Train, then return X and y with synthetic rows behind, as many as ``sampling_strategy`` says.
 
         The original rows come first, untouched. ``synthetic_mask_`` tells which rows are synthetic.
@@ -85,7 +85,7 @@ class BaseGenerator(BaseOverSampler):
         ----------
         X, y
             As for `fit`.
-        filters, on_shortfall
+        filters, on_shortfall, allow_copies
             As for `sample`; filters that can be fitted are copied and fitted to X and y.
 
         Returns
@@ -93,16 +93,17 @@ class BaseGenerator(BaseOverSampler):
         X_resampled, y_resampled
             In the containers and dtypes of X and y.
         """
-        return self._fit_resample(X, y, filters, on_shortfall)
+        return self._fit_resample(X, y, filters, on_shortfall, allow_copies)
 
-    def _fit_resample(self, X, y, filters=None, on_shortfall="warn"):
+    def _fit_resample(self, X, y, filters=None, on_shortfall="warn", allow_copies=False):
         if is_dataset(X):
             raise InvalidTypeError(
                 "fit_resample takes arrays, frames or lists. For a dataset use augment_gen.pipelines.rebalance_dataset."
             )
+        check_allow_copies(allow_copies)
         filters = as_filters(filters, on_shortfall, X, y)
         wanted = self._fit(X, y)
-        X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0, filters, on_shortfall)
+        X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0, filters, on_shortfall, allow_copies)
         self.synthetic_mask_ = np.arange(_num_samples(X) + len(wanted)) >= _num_samples(X)
         X_all = self.codec_.concatenate(X, X_new)
         y_all = self.conditions_.concatenate(y, y_new)
@@ -110,7 +111,17 @@ class BaseGenerator(BaseOverSampler):
             y_all.index = X_all.index
         return X_all, y_all
 
-    def sample(self, n_samples=None, y=None, *, temperature=1.0, filters=None, on_shortfall="warn", random_state=None):
+    def sample(
+        self,
+        n_samples=None,
+        y=None,
+        *,
+        temperature=1.0,
+        filters=None,
+        on_shortfall="warn",
+        allow_copies=False,
+        random_state=None,
+    ):
         """Draw synthetic rows of exactly the labels asked for.
 
         Parameters
@@ -129,6 +140,11 @@ class BaseGenerator(BaseOverSampler):
         on_shortfall : {"warn", "raise"}, default="warn"
             What happens to rows that were rejected ten times: they are kept with a warning, or nothing is returned but an
             error. Never are there fewer rows than were asked for.
+        allow_copies : bool, default=False
+            Whether a row may equal a training row, of any class, in every cell or pixel as they are written. Those are
+            drawn again, up to ten times more than others, and kept, with a warning, only where all of these draws were
+            copies. Not held against: rows that several training rows share, and tables without a continuous column, where
+            any row is a combination that may occur again. ``filter_report_`` counts them.
         random_state : None, int, RandomState or Generator
             None goes on in a stream that was seeded in `fit`, so that two calls differ; an int gives the same rows at
             every call.
@@ -151,17 +167,19 @@ class BaseGenerator(BaseOverSampler):
         """
         check_is_fitted(self)
         check_temperature(temperature)
+        check_allow_copies(allow_copies)
         filters = as_filters(filters, on_shortfall)
         rng = self._stream if random_state is None else numpy_generator(random_state)
         seed = draw_seed(rng)
         wanted = rows_wanted(n_samples, y, self.conditions_, np.random.default_rng(seed))
-        return self._sample(wanted, seed, float(temperature), filters, on_shortfall)
+        return self._sample(wanted, seed, float(temperature), filters, on_shortfall, allow_copies)
 
     def save(self, path):
         """Write the fitted generator to one ``.safetensors`` file, atomically; `augment_gen.load` reads it.
 
-        The file holds no code. It does hold an encoding of training rows (latents, distinct values, and what the novelty
-        filter compares with): share it with the people with whom you would share the data.
+        The file holds no code. It does hold an encoding of training rows (latents, distinct values, what the novelty filter
+        compares with, and 8 bytes of each row, by which a guessed row is recognised): share it with the people with whom you
+        would share the data. A fit with ``privacy`` leaves none of that.
 
         Parameters
         ----------
@@ -213,7 +231,7 @@ class BaseGenerator(BaseOverSampler):
         self._fit_generator(self.codec_.encode(X), class_index, rng)
         draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
         screening = Screening(self.codec_, self.decoder_)
-        self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter)
+        self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter is not False)
         self.screening_.warn_of_collapse(self.classes_.tolist())
         self.latent_report_ = self._report()
         return wanted
@@ -226,9 +244,9 @@ class BaseGenerator(BaseOverSampler):
         return self.decoder_.density.report(self.classes_.tolist()).assign(**self.screening_.report())
 
     # -------------------------------------------------------------- sampling
-    def _sample(self, wanted, seed, temperature, filters, on_shortfall):
+    def _sample(self, wanted, seed, temperature, filters, on_shortfall, allow_copies):
         draw = lambda class_index, stage: self._draw_stage(class_index, seed, stage, temperature)
-        rounds = Rounds(draw, self.screening_, filters, self.codec_, self.conditions_, on_shortfall)
+        rounds = Rounds(draw, self.screening_, filters, self.codec_, self.conditions_, on_shortfall, allow_copies)
         X_new = rounds.run(wanted, seed)
         self.filter_report_ = rounds.report()
         index = X_new.index if isinstance(X_new, pd.DataFrame) else None

@@ -59,6 +59,12 @@ def check_temperature(temperature):
         raise InvalidRequestError(f"temperature must be a number above 0; got {temperature!r}.")
 
 
+def check_allow_copies(allow_copies):
+    """Refuse what is no bool."""
+    if not isinstance(allow_copies, (bool, np.bool_)):
+        raise InvalidRequestError(f"allow_copies must be True or False; got {allow_copies!r}.")
+
+
 def check_classes(conditions, min_class_size):
     """Refuse a single class and classes that are too small; warn of tiny ones."""
     labels, counts = conditions.classes_.tolist(), conditions.counts_

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
+from augment_gen.accounting import PrivacyReport
 from augment_gen.codecs import CODECS
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.devices import resolve_device
@@ -40,6 +41,7 @@ def save(generator, path):
             "codec": generator.codec_.state(),
             "screening": generator.screening_.state(),
             "history": _frame_to_state(generator.history_),
+            "privacy": _privacy_report_to_state(generator),
             "report": _frame_to_state(generator.latent_report_.drop(columns="label")),
             "autocast": generator.decoder_.autocast,
             "network": type(generator.decoder_.network).__name__,
@@ -119,6 +121,9 @@ def _rebuild(generators, state):
     generator.latent_report_.insert(0, "label", generator.classes_.tolist())
     labels = generator.classes_[state["sampling_labels"]].tolist()
     generator.sampling_strategy_ = dict(zip(labels, state["sampling_strategy"], strict=True))
+    if hasattr(generator, "privacy"):
+        spent = state.get("privacy")  # not in older files
+        generator.privacy_report_ = None if spent is None else PrivacyReport.from_state(spent)
     generator.n_features_in_ = int(state["n_features_in"])
     if state["feature_names_in"]:
         generator.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
@@ -140,6 +145,8 @@ def _parameter(name, value):
         return str(value)
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return None  # the stream itself is kept apart
+    if isinstance(value, dict) and name == "privacy":
+        return _privacy_to_state(value)
     if isinstance(value, dict) and name == "sampling_strategy":
         return {"labels": [scalar_to_json(label) for label in value], "counts": list(value.values())}
     if callable(value) or isinstance(value, BaseEstimator):
@@ -152,7 +159,29 @@ def _parameter(name, value):
 def _parameter_from_state(value):
     if isinstance(value, dict) and set(value) == {"labels", "counts"}:
         return dict(zip(map(scalar_from_json, value["labels"]), value["counts"], strict=True))
+    if isinstance(value, dict) and "epsilon" in value:
+        return _privacy_from_state(value)
     return value
+
+
+def _privacy_to_state(given):
+    """The parameter ``privacy``, whose bounds may have names and edges of any type."""
+    bounds, missing = given.get("bounds", {}), list(given.get("missing", ()))
+    named = isinstance(bounds, dict)
+    edges = [scalar_to_json(tuple(each)) for each in (bounds.values() if named else [bounds])]
+    names = [scalar_to_json(column) for column in bounds] if named else None
+    return {**given, "bounds": {"names": names, "edges": edges}, "missing": list(map(scalar_to_json, missing))}
+
+
+def _privacy_from_state(state):
+    names, edges = state["bounds"]["names"], list(map(scalar_from_json, state["bounds"]["edges"]))
+    bounds = edges[0] if names is None else dict(zip(map(scalar_from_json, names), edges, strict=True))
+    return {**state, "bounds": bounds, "missing": list(map(scalar_from_json, state["missing"]))}
+
+
+def _privacy_report_to_state(generator):
+    report = getattr(generator, "privacy_report_", None)
+    return None if report is None else report.state()
 
 
 def _frame_to_state(frame):

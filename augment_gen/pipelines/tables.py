@@ -19,7 +19,7 @@ from augment_gen.errors import InvalidDataError, InvalidRequestError, OutputExis
 from augment_gen.persistence import written_aside
 from augment_gen.pipelines.manifest import balance, check_apart
 from augment_gen.pipelines.parquet import check_types, read_parquet, write_parquet
-from augment_gen.pipelines.provenance import SIDECAR, Provenance, checked_seed, read_provenance
+from augment_gen.pipelines.provenance import SIDECAR, SYNTHETIC, Provenance, checked_seed, read_provenance
 
 SUFFIXES = (".csv", ".parquet")
 SEPARATORS = ",;\t"
@@ -130,7 +130,7 @@ def write_table(path, synthetic, *, real=None, mark=None, record=None, force=Fal
         Name of a column to add, which is true for synthetic rows. Without it nothing in the rows tells them apart.
     record : dict, optional
         `Provenance.record`; goes into the Parquet file's metadata, or into ``<path>.provenance.json`` beside a CSV file, with
-        the number of the first synthetic row and how many there are.
+        the number of the first synthetic row and how many there are. Without it the file says only that they are synthetic.
     force : bool
         Replace a file that is there.
 
@@ -144,13 +144,15 @@ def write_table(path, synthetic, *, real=None, mark=None, record=None, force=Fal
     check_output(path, force)
     synthetic = synthetic if real is None else synthetic[real.frame.columns]
     _check_mark(mark, synthetic)
-    record = {**(record or {}), "first_synthetic_row": n_real, "synthetic_rows": len(synthetic)}
+    marked = {"digitalSourceType": SYNTHETIC, "first_synthetic_row": n_real, "synthetic_rows": len(synthetic)}
+    record = {**(record or {}), **marked}
     if path.suffix.lower() == ".parquet":
         write_parquet(path, synthetic, real, mark, record)
     else:
-        _write_csv(path, synthetic, real, mark)
-        with written_aside(path.with_name(path.name + SIDECAR)) as aside:
-            Path(aside).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with written_aside(path) as aside:  # comes to its place after the file that marks it: it is never there without
+            _write_csv(aside, synthetic, real, mark)
+            with written_aside(path.with_name(path.name + SIDECAR)) as beside:
+                Path(beside).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def rebalance_table(source, out, generator, target, *, seed=0, mark=None, synthetic_only=False, force=False):
@@ -315,7 +317,7 @@ def _write_csv(path, synthetic, real, mark):
     if real is not None:
         parts.insert(0, (real.written, False))
     separator = "," if real is None else real.separator
-    with written_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         names = [*synthetic.columns, *([] if mark is None else [mark])]
         others = set(SEPARATORS) - {separator}  # in quotes they mislead nobody about what the separator is
         quoting = csv.QUOTE_ALL if any(others & set(str(name)) for name in names) else csv.QUOTE_MINIMAL

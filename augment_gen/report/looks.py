@@ -153,7 +153,7 @@ def _image_pairs(generation, nearest, X_train):
         real = images.pixels(X_train, beside["train"].to_numpy())
         pictures = [picture(one, f"training image number {i}") for one, i in zip(real, beside["train"], strict=True)]
         pictures += [""] * (3 - len(pictures))
-        synthetic = picture(drawn, f"synthetic image of class {line['class']}")
+        synthetic = picture(drawn, f"synthetic image of class {line['class']}", synthetic=True)
         rows.append((str(line["class"]), synthetic, *pictures, number(line["distance"]), number(line["held_out"])))
     titles = ["class", "synthetic", "nearest training image", "second", "third", "distance", "of held-out images"]
     note = (

@@ -5,14 +5,17 @@ Enters: images in the user's format. Leaves: `Picture` objects.
 
 import base64
 import io
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch.nn import functional as F
 
 from augment_gen.codecs import infer_codec
+from augment_gen.report.card import SYNTHETIC
 
 MAX_CLASSES, MAX_IMAGES = 12, 8  # of a grid: classes, and images of each kind
 MAX_SIDE = 64  # pixels; larger images are averaged down
@@ -64,25 +67,28 @@ class Images:
         return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def picture(pixels, alt):
-    """A `Picture` of one image, uint8 (H, W, C), scaled up to be seen."""
+def picture(pixels, alt, synthetic=False):
+    """A `Picture` of one image, uint8 (H, W, C), scaled up to be seen; the PNG says of itself whether it is `synthetic`."""
     height, width, channels = pixels.shape
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
     image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    mark = PngInfo() if synthetic else None
+    if synthetic:
+        mark.add_itxt("augment_gen", json.dumps({"digitalSourceType": SYNTHETIC}))
+    image.save(buffer, "PNG", optimize=True, pnginfo=mark)
     scale = max(1, round(MIN_SHOWN / max(height, width)))
     return Picture(buffer.getvalue(), alt, width * scale, height * scale)
 
 
-def strip(pixels, alt):
+def strip(pixels, alt, synthetic=False):
     """A `Picture` of several images side by side."""
     n, height, width, channels = pixels.shape
     gap = max(1, round(width / 16))
     sheet = np.full((height, n * (width + gap) - gap, channels), 128, np.uint8)
     for i, image in enumerate(pixels):
         sheet[:, i * (width + gap) : i * (width + gap) + width] = image
-    whole = picture(sheet, alt)
+    whole = picture(sheet, alt, synthetic)
     scale = max(1, round(MIN_SHOWN / max(height, width)))
     return Picture(whole.content, alt, sheet.shape[1] * scale, height * scale)
 
@@ -117,6 +123,6 @@ def class_strips(X_train, y_train, X_synthetic, y_synthetic, labels):
             rows = rng.permutation(np.flatnonzero(mine == k))[:MAX_IMAGES]
             shown = X is not None and len(rows) > 0
             alt = f"{len(rows)} {kind} images of class {labels[k]}"
-            pictures.append(strip(images.pixels(X, rows), alt) if shown else None)
+            pictures.append(strip(images.pixels(X, rows), alt, kind == "synthetic") if shown else None)
         strips.append((labels[k], int(counts[k]), *pictures))
     return strips, max(0, len(order) - MAX_CLASSES)

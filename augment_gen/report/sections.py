@@ -21,8 +21,16 @@ LATENT = {  # columns of latent_report_
     "n_components": "components",
     "near_share": "near training rows before the filter",
     "rejected_share": "rejected as near copies",
+    "copied_share": "exact copies before the filters",
     "label_rejected_share": "rejected as unlike their label",
     "diversity": "spread beside real rows (1: alike)",
+}
+
+FILTERS = {  # columns of filter_report_
+    "label": "class",
+    "seen": "rows looked at",
+    "rejected_share": "share rejected",
+    "copies": "exact copies",
 }
 
 
@@ -147,7 +155,7 @@ def training_section(generator):
         blocks.append(_frame_table("How each class is drawn, and what is rejected", report.rename(columns=LATENT), note))
     rejected = getattr(generator, "filter_report_", None)
     if isinstance(rejected, pd.DataFrame) and len(rejected) > 1:  # one line is one class of many, the last that was drawn
-        shown = rejected.rename(columns={"label": "class", "seen": "rows looked at", "rejected_share": "share rejected"})
+        shown = rejected.rename(columns=FILTERS)
         blocks.append(_frame_table("What filters rejected in the last request", shown))
     return Section("training", "Training and filters", [block for block in blocks if block is not None])
 

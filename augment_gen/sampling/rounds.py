@@ -13,6 +13,7 @@ from augment_gen.errors import InvalidRequestError, NoveltyWarning, ShortfallErr
 from augment_gen.seeding import stage_generator
 
 MAX_ROUNDS = 10  # draws of a rejected row before it is kept as it is, or all is refused
+COPY_ROUNDS = 10  # further draws where the last one was a copy of a training row; only that is asked of them
 SHORTFALL = ("warn", "raise")
 OWN = "generator"  # the name under which the generator's own screening is counted
 
@@ -29,42 +30,60 @@ class Rounds:
     codec : Codec
     conditions : ConditionEncoder
     on_shortfall : {"warn", "raise"}
+    allow_copies : bool
+        Whether exact copies of training rows may come out.
     """
 
-    def __init__(self, draw, screening, filters, codec, conditions, on_shortfall):
+    def __init__(self, draw, screening, filters, codec, conditions, on_shortfall, allow_copies=False):
         self.draw, self.screening, self.filters, self.codec = draw, screening, filters, codec
-        self.conditions, self.on_shortfall = conditions, on_shortfall
-        self.drawn, self.rejected, self.left = Counter(), Counter(), Counter()
+        self.conditions, self.on_shortfall, self.allow_copies = conditions, on_shortfall, allow_copies
+        self.drawn, self.rejected, self.copies = Counter(), Counter(), Counter()
 
     def run(self, wanted, seed):
         """Rows of the classes `wanted`, int64 (n,), in that order."""
         pending, pieces, places = np.arange(len(wanted)), [], []
-        for stage in range(MAX_ROUNDS):
+        short, copies = [], []  # rows that come out although they were rejected, or are copies
+        for stage in range(MAX_ROUNDS + COPY_ROUNDS):
             drawn = self.draw(wanted[pending], stage)
-            keep = self._keep(drawn, wanted[pending], stage_generator(seed, stage))
+            copied = self._copied(drawn, wanted[pending])
+            keep = self._keep(drawn, copied, wanted[pending], stage_generator(seed, stage))
             if keep.all() and not pieces:
                 return drawn
-            if stage == MAX_ROUNDS - 1 and not keep.all():
-                self._fall_short(wanted[pending[~keep]])
-                keep[:] = True
+            if stage >= MAX_ROUNDS - 1:
+                self._refuse_shortfall(wanted[pending[~keep]])
+                short.append(pending[~keep & ~copied])
+                keep = ~copied  # better close to a training row than a copy of one
+            if stage == MAX_ROUNDS + COPY_ROUNDS - 1:
+                copies, keep = pending[copied], np.ones(len(pending), dtype=bool)
             pieces.append(self.codec.take(drawn, np.flatnonzero(keep)))
             places.append(pending[keep])
             pending = pending[~keep]
             if not len(pending):
                 break
+        self._warn(wanted[np.concatenate([*short, []]).astype(int)], wanted[copies])
         return self.codec.take(self.codec.join(pieces), np.argsort(np.concatenate(places)))
 
     def report(self):
-        """DataFrame: per label and filter, how many rows the filter looked at, and which share of them it rejected."""
+        """DataFrame: per label and filter, how many rows the filter looked at, which share of them it rejected, and how many of
+        those are exact copies of training rows."""
         labels, order = self.conditions.classes_.tolist(), [OWN, *(name for name, _ in self.filters)]
         rows = [
-            {"label": labels[k], "filter": name, "seen": n, "rejected_share": self.rejected[name, k] / n}
+            (labels[k], name, n, self.rejected[name, k] / n, self.copies[name, k])
             for (name, k), n in sorted(self.drawn.items(), key=lambda one: (one[0][1], order.index(one[0][0])))
         ]
-        return pd.DataFrame(rows, columns=["label", "filter", "seen", "rejected_share"])
+        return pd.DataFrame(rows, columns=["label", "filter", "seen", "rejected_share", "copies"])
 
-    def _keep(self, drawn, class_index, rng):
-        keep = self.screening.keep(drawn, class_index, rng)
+    def _copied(self, drawn, class_index):
+        """bool (n,): drawn rows that are copies of training rows, where those may not come out."""
+        if self.allow_copies:
+            return np.zeros(len(class_index), dtype=bool)
+        copied = self.screening.copied(drawn)
+        for k, n in zip(*np.unique(class_index[copied], return_counts=True), strict=True):
+            self.copies[OWN, k] += int(n)
+        return copied
+
+    def _keep(self, drawn, copied, class_index, rng):
+        keep = self.screening.keep(drawn, class_index, rng) & ~copied
         self._count(OWN, class_index, keep)
         for name, accept in self.filters:
             rows = np.flatnonzero(keep)
@@ -86,23 +105,35 @@ class Rounds:
             self.drawn[name, k] += int((class_index == k).sum())
             self.rejected[name, k] += int((~keep[class_index == k]).sum())
 
-    def _fall_short(self, class_index):
-        names = self.conditions.classes_[np.unique(class_index)].tolist()
-        labels = ", ".join(map(repr, names[:5]))
-        if self.on_shortfall == "raise":
+    def _refuse_shortfall(self, class_index):
+        if len(class_index) and self.on_shortfall == "raise":
             raise ShortfallError(
-                f"{len(class_index)} rows of {labels} were rejected in all of {MAX_ROUNDS} draws, by "
+                f"{len(class_index)} rows of {self._labels(class_index)} were rejected in all of {MAX_ROUNDS} draws, by "
                 f"{self._blamed(class_index)}. Loosen that filter, or keep them with on_shortfall='warn'."
             )
-        message = (
-            f"{len(class_index)} rows of {labels} were still rejected after {MAX_ROUNDS} draws, by "
-            f"{self._blamed(class_index)}, and were kept as they are. "
-        )
-        if self.filters:
-            warnings.warn(message + "filter_report_ says what each filter rejected.", ShortfallWarning, stacklevel=6)
-        else:
-            message += "They are close to training rows, or unlike their label; latent_report_ shows how often that happens."
-            warnings.warn(message + " Collect more rows of the class.", NoveltyWarning, stacklevel=6)
+
+    def _warn(self, short, copies):
+        """Of rows that come out although they were rejected, and of copies; int64 arrays of their classes."""
+        if len(short):
+            message = (
+                f"{len(short)} rows of {self._labels(short)} were still rejected after {MAX_ROUNDS} draws, by "
+                f"{self._blamed(short)}, and were kept as they are. "
+            )
+            if self.filters:
+                warnings.warn(message + "filter_report_ says what each filter rejected.", ShortfallWarning, stacklevel=6)
+            else:
+                why = "They are close to training rows, or unlike their label; latent_report_ shows how often that happens."
+                warnings.warn(message + why + " Collect more rows of the class.", NoveltyWarning, stacklevel=6)
+        if len(copies):
+            warnings.warn(
+                f"{len(copies)} rows of {self._labels(copies)} are exact copies of training rows, as in all of "
+                f"{MAX_ROUNDS + COPY_ROUNDS} draws. Collect more rows of the class, or drop these rows.",
+                NoveltyWarning,
+                stacklevel=6,
+            )
+
+    def _labels(self, class_index):
+        return ", ".join(map(repr, self.conditions.classes_[np.unique(class_index)].tolist()[:5]))
 
     def _blamed(self, class_index):
         """The filter that rejected most of these classes."""

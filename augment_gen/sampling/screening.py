@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from augment_gen.errors import CollapseWarning
+from augment_gen.sampling.copies import Copies
 from augment_gen.sampling.diversity import class_diversity
 from augment_gen.sampling.filters import LabelFilter, NoveltyFilter
 
@@ -25,7 +26,7 @@ class Screening:
 
     def __init__(self, codec, decoder):
         self.codec, self.decoder = codec, decoder
-        self.novelty = self.label = None
+        self.novelty = self.label = self.copies = None
 
     def fit(self, X, class_index, n_classes, draw, novelty):
         """Fit the filters to X, and find out in a trial draw what they would reject.
@@ -46,6 +47,8 @@ class Screening:
         """
         trial = np.repeat(np.arange(n_classes), int(np.clip(TRIAL_ROWS // n_classes, 50, 500)))
         drawn = draw(trial)
+        self.copies = Copies().fit(self.codec, X)
+        self.copied_share = _share(self.copies.find(self.codec, drawn), trial, n_classes)
         probabilities = self.decoder.label_probabilities(X)
         if probabilities is not None:
             self.label = LabelFilter(self.decoder.label_threshold).fit(probabilities, class_index)
@@ -55,6 +58,11 @@ class Screening:
         if novelty:
             self.novelty = NoveltyFilter().fit(real, class_index, n_classes).calibrate(vectors, trial)
         self.diversity = class_diversity(real, class_index, vectors, trial, n_classes)
+        return self
+
+    def without_rows(self, n_classes):
+        """Rejects nothing, and has compared nothing with real rows; returns self."""
+        self.diversity = self.copied_share = np.full(n_classes, np.nan)
         return self
 
     def keep(self, drawn, class_index, rng):
@@ -69,9 +77,13 @@ class Screening:
                 keep[rows] = self.novelty.keep(vectors, class_index[rows], noise[rows])
         return keep
 
+    def copied(self, drawn):
+        """bool (n,): which of the drawn rows are exact copies of training rows."""
+        return np.zeros(len(drawn), dtype=bool) if self.copies is None else self.copies.find(self.codec, drawn)
+
     def report(self):
         """Columns of the report, each an array (n_classes,)."""
-        columns = {"diversity": self.diversity}
+        columns = {"diversity": self.diversity, "copied_share": self.copied_share}
         if self.novelty is not None:
             columns["near_share"] = self.novelty.near_share_
             columns["rejected_share"] = self.novelty.near_share_ * (1 - self.novelty.keep_probability_)
@@ -92,7 +104,7 @@ class Screening:
 
     def state(self):
         """JSON values and arrays; `from_state` is its inverse."""
-        filters = {"novelty": self.novelty, "label": self.label}
+        filters = {"novelty": self.novelty, "label": self.label, "copies": self.copies}
         state = {name: None if one is None else one.state() for name, one in filters.items()}
         return {**state, "diversity": self.diversity}
 
@@ -101,5 +113,10 @@ class Screening:
         self = cls(codec, decoder)
         self.novelty = None if state["novelty"] is None else NoveltyFilter.from_state(state["novelty"])
         self.label = None if state["label"] is None else LabelFilter.from_state(state["label"])
+        self.copies = None if state.get("copies") is None else Copies.from_state(state["copies"])  # None in older files
         self.diversity = np.asarray(state["diversity"])
         return self
+
+
+def _share(mask, class_index, n_classes):
+    return np.bincount(class_index, mask, n_classes) / np.bincount(class_index, minlength=n_classes)
