@@ -38,7 +38,7 @@ class DeclaredNumbers(NumberColumn):
             edges = np.unique(edges.round().astype(np.int64)) if integral else edges
         self.knots, self.n_bins = edges.astype(np.float64), len(edges) - 1
         self.atoms = np.zeros(0, np.int64 if integral else np.float64)
-        self.low = self.high = np.zeros(0)
+        self.low = self.high = np.zeros(len(self.knots))
         self.decimals, self.step, self.snap = None, 1.0, False
         self.mean, self.scale = (float(low) + float(high)) / 2, (float(high) - float(low)) / 4
         self.dtype, self.has_missing = dtype, may_miss

@@ -33,7 +33,7 @@ DENSITY = AnyOf(
     (
         Fields(
             {
-                "name": Text(("mixture", "gaussian")),
+                "name": Text(("mixture", "gaussian", "prior")),
                 "n_rows": Whole(),
                 "weights": Array("f", "c", low=0),
                 "means": Array("f", "c", "latent_dim"),
@@ -81,7 +81,15 @@ SCREENING = Fields(
             )
         ),
         "diversity": Array("f", "n_classes", finite=False),
-    }
+    },
+    {"copies": Maybe(Fields({"fingerprints_": Array("u", "n_fingerprints")}))},
+)
+
+RELEASE = Fields(
+    {"name": Text(), "noise_multiplier": Real(0), "sampling_rate": Real(0, 1), "n_steps": Whole(), "epsilon": Real(0)}
+)
+PRIVACY = Fields(
+    {"epsilon": Real(0), "delta": Real(0, 1), "clip": Real(0), "releases": Every(RELEASE), "public": Every(Text())}
 )
 
 MODEL = Fields(
@@ -102,7 +110,8 @@ MODEL = Fields(
         "screening": SCREENING,
         "history": Fields({}),
         "report": Fields({}),
-    }
+    },
+    {"privacy": Maybe(PRIVACY)},
 )
 
 LAYOUT = Fields(
