@@ -71,14 +71,14 @@ class TableCodec(Codec):
     def encode(self, X):
         frame = self._frame(X)
         codes = np.zeros((len(frame), len(self.active_)), dtype=np.int16)  # at most 512 a column
-        low, high = [], []
+        low, high = np.empty((2, len(frame), len(self.layout_.scalar_blocks)), dtype=np.float32)
+        n_scalars = 0
         for position, i in enumerate(self.active_):
             codes[:, position], ranks = self.columns_[i].encode(*self._cells(frame, i))
             if ranks is not None:
-                low.append(ranks[0])
-                high.append(ranks[1])
-        stack = lambda parts: torch.from_numpy(np.stack(parts, 1) if parts else np.zeros((len(frame), 0), np.float32))
-        return {"codes": torch.from_numpy(codes), "low": stack(low), "high": stack(high)}
+                low[:, n_scalars], high[:, n_scalars] = ranks
+                n_scalars += 1
+        return {"codes": torch.from_numpy(codes), "low": torch.from_numpy(low), "high": torch.from_numpy(high)}
 
     def inputs(self, rows, generator):
         """Adds "scalars": normal scores, drawn within each cell's rank interval; 0 where the cell is an atom."""

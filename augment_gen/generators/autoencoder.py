@@ -50,6 +50,8 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
     chosen = {name: tensor[picked] for name, tensor in rows.items()}
     means, deviations = decoder.posterior(chosen, index[picked], generator)
     density = LatentDensity(latent_density, recipe.density_rule)
+    drawn_faster = resolve_autocast(estimator.precision, plan.device, recipe.worth_drawing_in_bfloat16(settings, plan.device))
+    decoder.autocast = plan.autocast or drawn_faster
     decoder.density = density.fit(means, deviations, class_index[picked], n_classes, rng, recipe.class_counts)
     return decoder, history, plan
 
