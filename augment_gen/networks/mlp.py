@@ -62,7 +62,8 @@ class CodeHead(nn.Module):
 
     def forward(self, hidden):
         bias = self.linear.bias + F.pad(self.mask, (0, len(self.linear.bias) - self.n_logits))
-        logits, means, _ = F.linear(hidden, self.linear.weight, bias).tensor_split([self.n_logits, self.n_logits + self.n_scalars], 1)
+        out = F.linear(hidden, self.linear.weight, bias)
+        logits, means, _ = out.tensor_split([self.n_logits, self.n_logits + self.n_scalars], 1)
         return {"logits": logits, "means": means.float()}
 
     def sigma(self):
