@@ -56,7 +56,7 @@ def images():
 
 def test_a_step_on_a_table_takes_as_many_operations_for_a_hundred_columns_as_for_ten(monkeypatch):
     narrow, wide = (per_step(monkeypatch, ConditionalGAN(min_adversarial_size=10), *table(n)) for n in (10, 100))
-    assert narrow == wide
+    assert narrow == wide, (narrow, wide)
     for trained, most in {"autoencoder": 350, "adversary": 720}.items():  # measured: 319 and 655
         assert wide[trained][0] < most and wide[trained][1] == 0, "nothing waits for the device within a step"
 

@@ -37,7 +37,9 @@ class CodeHead(nn.Module):
         self.linear = nn.Linear(width, max(1, self.n_logits + self.n_scalars))
         mask = torch.tensor(np.concatenate(masks) if masks else np.zeros(0), dtype=torch.float32)
         self.register_buffer("mask", mask)
-        self.register_buffer("continuous_at", torch.tensor(self._continuous_positions(layout)[: self.n_scalars]))
+        positions = self._continuous_positions(layout)[: self.n_scalars]
+        self.register_buffer("continuous_at", torch.tensor(positions))
+        self.always_continuous = max(positions, default=-1) < 0
         self.log_sigma = nn.Parameter(torch.empty(self.n_scalars))
         self.log_sigma_floor = math.log(sigma_floor)
 
@@ -52,9 +54,9 @@ class CodeHead(nn.Module):
 
     def continuous(self, codes):
         """(batch, n_scalars): 1 where one-hot `codes` (batch, n_logits) say that a cell is continuous."""
-        known = self.continuous_at >= 0
-        if not known.any():
+        if self.always_continuous:  # known beforehand: asking the device would wait for it
             return codes.new_ones(len(codes), self.n_scalars)
+        known = self.continuous_at >= 0
         return torch.where(known, codes[:, self.continuous_at.clamp_min(0)], 1.0)
 
     def after_initialise(self):
