@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 N_NEIGHBOURS = 5
 MAX_COMPONENTS = 30
-MAX_EXEMPLARS = 20_000  # rows of a class that latents are drawn around; more would cost a search of quadratic time
+MAX_EXEMPLARS = 20_000  # rows of a class that its density is fitted to; more would cost a search of quadratic time
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,19 @@ class LatentDensity:
     def __init__(self, method, rule):
         self.method, self.rule = method, rule
 
-    def fit(self, means, deviations, class_index, n_classes, rng):
-        """Fit every class to posterior means and standard deviations, float32 (n, d); returns self."""
-        means, deviations = means.astype(np.float64), deviations.astype(np.float64)
+    def fit(self, means, deviations, class_index, n_classes, rng, counts=None):
+        """Fit every class to posterior means and standard deviations, float32 (n, d); returns self.
+
+        `class_index` int64 (n,) are their classes; `counts` int64 (n_classes,) says how many rows each class has in all,
+        where only its `exemplars` are given.
+        """
+        counts = np.bincount(class_index, minlength=n_classes) if counts is None else counts
         rows = [np.flatnonzero(class_index == k) for k in range(n_classes)]
-        residuals = np.concatenate([means[r] - means[r].mean(0) for r in rows if len(r)])
-        pooled = residuals.T @ residuals / len(residuals) + np.diag((deviations**2).mean(0))
-        self.classes = [self._fit_class(means[r], deviations[r], pooled, rng) for r in rows]
+        means, deviations = ([part[r].astype(np.float64) for r in rows] for part in (means, deviations))
+        scatter = [n * np.cov(m.T, bias=True).reshape(m.shape[1], -1) for n, m in zip(counts, means, strict=True) if n]
+        noise = [n * (d**2).mean(0) for n, d in zip(counts, deviations, strict=True) if n]
+        pooled = (sum(scatter) + np.diag(sum(noise))) / counts.sum()
+        self.classes = [self._fit_class(*one, pooled, rng) for one in zip(counts, means, deviations, strict=True)]
         return self
 
     @classmethod
@@ -89,12 +95,9 @@ class LatentDensity:
         self.classes = [{"name": "prior", "n_rows": int(n), **one} for n in counts]
         return self
 
-    def _fit_class(self, means, deviations, pooled, rng):
-        n_rows = len(means)
+    def _fit_class(self, n_rows, means, deviations, pooled, rng):
+        n_rows = int(n_rows)
         name = self.rule.choose(n_rows) if self.method == "auto" or n_rows < 3 else self.method
-        if len(means) > MAX_EXEMPLARS and name in ("interpolation", "exemplar"):
-            pick = np.sort(rng.choice(n_rows, MAX_EXEMPLARS, replace=False))
-            means, deviations = means[pick], deviations[pick]
         if name == "interpolation":
             return _neighbourhood(name, n_rows, means, deviations, neighbours=min(N_NEIGHBOURS, n_rows - 1))
         if name in ("exemplar", "jitter"):
@@ -102,7 +105,7 @@ class LatentDensity:
             return _neighbourhood(name, n_rows, means, deviations, spread=spread)
         components = min(MAX_COMPONENTS, n_rows // self.rule.rows_per_component)
         if name == "gaussian" or components < 2:
-            return self._gaussian(means, deviations, pooled)
+            return self._gaussian(n_rows, means, deviations, pooled)
         draws = max(1, math.ceil(300 / n_rows))
         latents = np.concatenate([means + deviations * rng.standard_normal(means.shape) for _ in range(draws)])
         mixture = GaussianMixture(
@@ -115,8 +118,8 @@ class LatentDensity:
             "spreads": np.linalg.cholesky(mixture.covariances_),
         }  # fmt: skip
 
-    def _gaussian(self, means, deviations, pooled):
-        n_rows, dim = means.shape
+    def _gaussian(self, n_rows, means, deviations, pooled):
+        dim = means.shape[1]
         trust = n_rows / (n_rows + self.rule.shrinkage * dim)
         own = np.cov(means.T).reshape(dim, dim) + np.diag((deviations**2).mean(0)) if n_rows > 1 else pooled
         mean = means.mean(0) * (1 - self.rule.mean_shrinkage * (1 - trust))
@@ -167,6 +170,18 @@ class LatentDensity:
         self = cls(state["method"], DensityRule(**state["rule"]))
         self.classes = state["classes"]
         return self
+
+
+def exemplars(class_index, counts, rng):
+    """int64 (m,), sorted: the rows that densities are fitted to, all of a class or 20,000 picked at random.
+
+    `class_index` int64 (n,) are the classes of the rows, and `counts` int64 (n_classes,) how many each has.
+    """
+    if counts.max() <= MAX_EXEMPLARS:
+        return np.arange(len(class_index))
+    rows = [np.flatnonzero(class_index == k) for k in range(len(counts))]
+    picked = [r if len(r) <= MAX_EXEMPLARS else rng.choice(r, MAX_EXEMPLARS, replace=False) for r in rows]
+    return np.sort(np.concatenate(picked))
 
 
 def _neighbourhood(name, n_rows, means, deviations, neighbours=0, spread=None):

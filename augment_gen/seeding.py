@@ -57,7 +57,17 @@ def blocks(n_rows, seed, stage, block_rows):
 
 def stage_generator(seed, stage):
     """A generator for what is decided about the rows of one stage as a whole."""
-    return np.random.default_rng([seed, stage])
+    return np.random.default_rng([seed, stage, 2**32 - 1])  # numpy takes [seed, stage] for [seed, stage, 0], the first block
+
+
+def stretches(n_rows, seed, stretch_rows):
+    """Cut `n_rows` into stretches that are drawn one after the other, each from a seed of its own.
+
+    Yields ``(slice, seed)``; the first seed is `seed` itself. At least one stretch comes out, if only of no rows.
+    """
+    for number, start in enumerate(range(0, max(1, n_rows), stretch_rows)):
+        words = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)
+        yield slice(start, min(start + stretch_rows, n_rows)), seed if number == 0 else int(words[0] >> np.uint64(1))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ trained modules holding their averaged weights, and the curves. A VAE is one pha
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from torch.optim.adamw import adamw
 from tqdm.auto import tqdm
 
 from augment_gen.devices import at_most_threads
-from augment_gen.errors import TrainingDivergedError
+from augment_gen.errors import TrainingDivergedError, TrainingWarning
 from augment_gen.weights import BestWeights, WeightAverage
 
 LOG_EVERY = 25  # steps between two points of the curves; the only moments when the device is waited for
@@ -149,6 +150,11 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
     ------
     TrainingDivergedError
         A loss is NaN or infinite; the message says what to change.
+
+    Warns
+    -----
+    TrainingWarning
+        The device's memory did not suffice for a batch: training goes on with batches of half the rows.
     """
     with at_most_threads(plan.max_threads):
         return _train(phases, rows, class_index, plan, n_classes, generator, monitor)
@@ -162,17 +168,25 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     optimisers = [AdamW(phase) for phase in phases]
     average = WeightAverage(modules, plan.ema_decay)
     best = BestWeights(monitor, average, modules) if monitor else None
-    history, pending = [], []
+    history, pending, batch_size = [], [], plan.batch_size
     for module in modules:
         module.train()
     for step in tqdm(range(plan.n_steps), desc=plan.description, disable=not plan.verbose):
         if step % LOG_EVERY == 0:  # one draw for many steps: fewer, larger operations
             picks = sampler.draw(plan.batch_size * min(LOG_EVERY, plan.n_steps - step), generator).split(plan.batch_size)
-        index = picks[step % LOG_EVERY]
-        batch = {name: tensor[index] for name, tensor in rows.items()}
-        curves = {}
-        for phase, optimiser in zip(phases, optimisers, strict=True):
-            curves |= _update(phase, optimiser, batch, condition[index], step, plan, generator)
+        curves = None
+        while curves is None:
+            index = picks[step % LOG_EVERY][:batch_size]
+            batch, curves = {name: tensor[index] for name, tensor in rows.items()}, {}
+            try:
+                for phase, optimiser in zip(phases, optimisers, strict=True):
+                    curves |= _update(phase, optimiser, batch, condition[index], step, plan, generator)
+            except torch.OutOfMemoryError:
+                if batch_size < 4:  # batch norm needs two rows
+                    raise
+                curves = None
+            if curves is None:  # behind the except, whose traceback holds on to the tensors of the step
+                batch_size = _halved(batch_size, optimisers)
         average.update()
         pending.append(curves)
         done = step == plan.n_steps - 1 or (best is not None and (step + 1) % monitor.every == 0 and not best.check())
@@ -199,6 +213,20 @@ def _update(phase, optimiser, batch, condition, step, plan, generator):
     nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
     optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
     return {name: value.detach() for name, value in losses.items()}
+
+
+def _halved(batch_size, optimisers):
+    """Half the batch size, after a step that ran out of memory: what it left behind is dropped, and the user is told."""
+    for optimiser in optimisers:
+        for parameter in optimiser.parameters:
+            parameter.grad = None
+    warnings.warn(
+        f"The device has too little memory for batches of {batch_size} rows: training goes on with {batch_size // 2}. Set "
+        f"batch_size={batch_size // 2} to start there, or a smaller width.",
+        TrainingWarning,
+        stacklevel=9,
+    )
+    return batch_size // 2
 
 
 def _means(pending):

@@ -78,7 +78,7 @@ def test_rows_that_training_rows_share_are_no_copies_of_one_and_those_of_another
     X = np.random.default_rng(0).normal(size=(100, 2)).round(1)
     X[:30] = X[0]  # a heap
     codec = TableCodec().fit(X, np.arange(100) % 2)
-    copies = Copies().fit(codec, X)
+    copies = Copies().fit(codec, [X])
     assert not copies.find(codec, X[:30]).any() and not copies.find(codec, X[:0]).size
     single = ~pd.DataFrame(X).duplicated(keep=False).to_numpy()
     assert (copies.find(codec, X) == single).all() and single.sum() > 50
@@ -97,7 +97,7 @@ def test_a_row_is_recognised_alone_whatever_its_type(row):
         }
     )
     codec = TableCodec().fit(X, np.arange(120) % 2)
-    copies = Copies().fit(codec, X)
+    copies = Copies().fit(codec, [X])
     assert copies.find(codec, X).all() and copies.find(codec, X.iloc[[row]]).all()
     changed = X.iloc[[row]].assign(text="é" if row != 1 else "x")
     assert not copies.find(codec, changed).any()
@@ -123,7 +123,7 @@ def test_images_are_compared_pixel_by_pixel(form):
     }
     X, change = changes[form](images), images.copy()
     codec = ImageCodec().fit(X, np.arange(50) % 2)
-    copies = Copies().fit(codec, X)
+    copies = Copies().fit(codec, [X])
     change[::2, 4, 4] ^= 1
     assert copies.find(codec, X).all() and len(copies.fingerprints_) == 50
     assert copies.find(codec, changes[form](change)).tolist() == [False, True] * 25

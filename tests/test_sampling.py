@@ -13,8 +13,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 from augment_gen import ConditionalVAE
+from augment_gen.codecs import TableCodec
 from augment_gen.errors import ClassTooSmallError, InvalidDataError, InvalidRequestError, SmallClassWarning, UnknownLabelError
-from augment_gen.generators import GENERATORS, IMAGES_ONLY
+from augment_gen.generators import GENERATORS, IMAGES_ONLY, base
+from augment_gen.seeding import blocks, stage_generator
 
 
 def small(**params):
@@ -260,3 +262,31 @@ def test_wide_tables_and_many_classes():
     X, y = rng.normal(size=(1000, 4)), np.repeat(np.arange(200), 5)
     _, y_new = small(max_steps=3).fit(X, y).sample({label: 2 for label in range(200)})
     assert y_new.tolist() == np.repeat(np.arange(200), 2).tolist()
+
+
+# ------------------------------------------------------------------- batches
+@pytest.mark.parametrize("batch_rows", [1, 40, 64, 100, 1000])
+def test_batches_put_together_are_what_sample_returns(fitted_mixed, monkeypatch, batch_rows):
+    monkeypatch.setattr(TableCodec, "block_rows", 16)
+    monkeypatch.setattr(base, "STRETCH_BLOCKS", 4)
+    n_rows = 150 if batch_rows > 1 else 70
+    X_all, y_all = fitted_mixed.sample(n_rows, random_state=3)
+    report = fitted_mixed.filter_report_
+    batches = list(fitted_mixed.sample_iter(n_rows, batch_rows=batch_rows, random_state=3))
+    assert all(len(X) == len(y) == batch_rows for X, y in batches[:-1]) and len(batches) == -(-n_rows // batch_rows)
+    pd.testing.assert_frame_equal(pd.concat([X for X, _ in batches]), X_all)
+    pd.testing.assert_series_equal(pd.concat([y for _, y in batches]), y_all)
+    pd.testing.assert_frame_equal(fitted_mixed.filter_report_, report)
+
+
+def test_mistakes_in_a_request_for_batches_show_at_once_and_none_come_of_no_rows(fitted_mixed):
+    with pytest.raises(UnknownLabelError, match="bening"):
+        fitted_mixed.sample_iter(3, y="bening")
+    with pytest.raises(InvalidRequestError, match="batch_rows must be an integer of at least 1.*got 0"):
+        fitted_mixed.sample_iter(3, batch_rows=0)
+    assert list(fitted_mixed.sample_iter(0)) == []
+
+
+def test_what_is_decided_about_all_rows_has_noise_of_its_own():
+    _, first = next(blocks(10, 5, 1, 16))
+    assert not np.isin(first.random(100), stage_generator(5, 1).random(100)).any()

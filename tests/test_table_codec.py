@@ -161,3 +161,18 @@ def test_identifier_like_text_warns():
 def test_synthetic_rows_continue_the_index(index, expected):
     new = synthetic_index(index, 2)
     assert new.tolist() == expected and new.dtype == index.dtype
+
+
+def test_projected_vectors_keep_distances_and_do_not_depend_on_the_batch():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {f"n{i}": rng.normal(size=300) for i in range(200)} | {f"c{i}": rng.choice(list("abc"), 300) for i in range(60)}
+    )
+    X.iloc[::7, 3] = np.nan
+    codec = TableCodec().fit(X, np.arange(300) % 2)
+    vectors = codec.vectors(X)
+    exact = np.concatenate([codec.columns_[i].vector(*codec._cells(X, i)) for i in codec.active_], axis=1)
+    ratio = np.linalg.norm(vectors[1:] - vectors[0], axis=1) / np.linalg.norm(exact[1:] - exact[0], axis=1)
+    assert vectors.shape == (300, 256) and 0.85 < ratio.min() and ratio.max() < 1.15
+    for n_rows in (1, 3, 17):
+        np.testing.assert_array_equal(codec.vectors(X[:n_rows]), vectors[:n_rows])

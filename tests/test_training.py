@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from augment_gen.devices import resolve_autocast, resolve_device
-from augment_gen.errors import TrainingDivergedError
+from augment_gen.errors import TrainingDivergedError, TrainingWarning
 from augment_gen.training import ClassSampler, Monitor, Phase, Plan, train
 from augment_gen.weights import WeightAverage
 
@@ -115,3 +115,33 @@ def test_the_best_weights_are_kept_not_the_last():
         monitor=Monitor(score, every=10, patience=2),
     )  # fmt: skip
     assert model.weight.item() == weights[1] != weights[2] and history["step"].iloc[-1] == 30
+
+
+def test_out_of_memory_halves_the_batch_goes_on_and_says_so():
+    model, seen = nn.Linear(1, 1), []
+    nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
+
+    def loss(rows, condition, progress, generator):
+        seen.append(len(condition))
+        error = (model(rows["x"]) - 3 * rows["x"] - 1).square().mean()
+        if len(condition) > 10 and progress >= 0.1:  # what a GPU raises, also in the middle of a training
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {"loss": error}
+
+    plan, index = Plan(n_steps=200, batch_size=32, device=CPU), torch.zeros(200, dtype=torch.int64)
+    rows, generator = {"x": torch.linspace(-1, 1, 200)[:, None]}, torch.Generator().manual_seed(0)
+    with pytest.warns(TrainingWarning, match="batches of (32|16) rows: training goes on with (16|8)") as warned:
+        history = train([Phase((model,), loss, 0.1)], rows, index, plan, n_classes=1, generator=generator)
+    assert len(warned) == 2 and seen == [32] * 21 + [16] + [8] * 180
+    assert abs(model.weight.item() - 3) < 0.1 and history["step"].iloc[-1] == 200
+
+
+def test_out_of_memory_with_the_smallest_batch_is_the_users_to_solve():
+    model = nn.Linear(1, 1)
+
+    def loss(rows, condition, progress, generator):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    plan, index = Plan(n_steps=2, batch_size=4, device=CPU), torch.zeros(8, dtype=torch.int64)
+    with pytest.warns(TrainingWarning, match="goes on with 2"), pytest.raises(torch.OutOfMemoryError):
+        train([Phase((model,), loss, 0.1)], {"x": torch.ones(8, 1)}, index, plan, n_classes=1, generator=torch.Generator())

@@ -135,6 +135,11 @@ class LevelColumn:
         """float32 (n, vector_width): one-hot."""
         return np.eye(self.size, dtype=np.float32)[self.encode(values)[0]]
 
+    def entries(self, values):
+        """Where `vector` is not 0, and what it is there: int32 and float32 (n, 1)."""
+        codes = self.encode(values)[0][:, None].astype(np.int32)
+        return codes, np.ones(codes.shape, np.float32)
+
     def state(self):
         levels = np.asarray(self.levels, dtype=object) if isinstance(self.dtype, pd.CategoricalDtype) else self.levels
         return {
@@ -288,6 +293,11 @@ class NumberColumn:
         z = np.where(missing, 0.0, (values.astype(np.float64) - self.mean) / (self.scale or 1.0))
         columns = [z, missing] if self.has_missing else [z]
         return np.stack(columns, axis=1).astype(np.float32)
+
+    def entries(self, values, missing):
+        """Every place of `vector`, and what it is there: int32 and float32 (n, vector_width)."""
+        vector = self.vector(values, missing)
+        return np.broadcast_to(np.arange(self.vector_width, dtype=np.int32), vector.shape), vector
 
     def state(self):
         names = ("atoms", "knots", "low", "high", "decimals", "step", "mean", "scale", "snap", "n_bins", "has_missing")

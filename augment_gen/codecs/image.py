@@ -196,7 +196,7 @@ class ImageCodec(Codec):
         return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts)
 
     def take(self, X, index):
-        return [X[i] for i in index] if isinstance(X, list) else X[index]
+        return [X[i] for i in index] if isinstance(X, (list, tuple)) else X[index]
 
     def concatenate(self, X, X_new):
         if isinstance(X, (list, tuple, PILImages)):

@@ -1,6 +1,6 @@
 """Tables: a DataFrame, a 2-D array, a list of rows or a 2-D tensor, as codes and ranks, and back in the same form.
 
-Memory: rows take 8 bytes a column as codes and 8 more a column with a continuous part, whatever the number of levels;
+Memory: rows take 2 bytes a column as codes and 8 more a column with a continuous part, whatever the number of levels;
 a column's model has at most 256 levels, 1,024 knots and max_atoms atoms.
 """
 
@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
 from augment_gen.codecs.base import Codec
 from augment_gen.codecs.columns import LevelColumn, NumberColumn
@@ -22,6 +23,7 @@ from augment_gen.schema import AnyOf, Every, Fields, Scalar, Text, Truth, Whole,
 COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn, DeclaredNumbers)}
 MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
 DECODED = 1024  # codes that are decoded at a time where a file is read
+PROJECTED = 2**14  # dimensions that are projected at a time, which bounds the memory that takes (16 MB)
 LARGE_TABLE = 20_000  # rows from which numeric columns are cut into bins
 NAME = AnyOf((Scalar(), Fields({})))  # as `scalar_to_json` writes it
 STATE = Fields(
@@ -88,22 +90,22 @@ class TableCodec(Codec):
 
     def encode(self, X):
         frame = self._frame(X)
-        codes = np.zeros((len(frame), len(self.active_)), dtype=np.int64)
-        low, high = [], []
+        codes = np.zeros((len(frame), len(self.active_)), dtype=np.int16)  # at most 512 a column
+        low, high = np.empty((2, len(frame), len(self.layout_.scalar_blocks)), dtype=np.float32)
+        n_scalars = 0
         for position, i in enumerate(self.active_):
             codes[:, position], ranks = self.columns_[i].encode(*self._cells(frame, i))
             if ranks is not None:
-                low.append(ranks[0])
-                high.append(ranks[1])
-        stack = lambda parts: torch.from_numpy(np.stack(parts, 1) if parts else np.zeros((len(frame), 0), np.float32))
-        return {"codes": torch.from_numpy(codes), "low": stack(low), "high": stack(high)}
+                low[:, n_scalars], high[:, n_scalars] = ranks
+                n_scalars += 1
+        return {"codes": torch.from_numpy(codes), "low": torch.from_numpy(low), "high": torch.from_numpy(high)}
 
     def inputs(self, rows, generator):
         """Adds "scalars": normal scores, drawn within each cell's rank interval; 0 where the cell is an atom."""
         low, high = rows["low"], rows["high"]
         rank = low + torch.rand(low.shape, generator=generator, device=low.device) * (high - low)
         scores = torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6)).clamp(-4, 4)
-        codes = rows["codes"]
+        codes = rows["codes"].long()
         first, last = (torch.as_tensor(edge, device=codes.device) for edge in self.layout_.continuous_codes)
         mine = codes[:, torch.as_tensor(self.layout_.scalar_blocks, device=codes.device)]
         continuous = (mine >= first) & (mine < last)
@@ -132,11 +134,26 @@ class TableCodec(Codec):
         if sum(widths) <= MAX_VECTOR:
             parts = [self.columns_[i].vector(*self._cells(frame, i)) for i in self.active_]
             return np.concatenate(parts, axis=1) if parts else np.zeros((len(frame), 0), np.float32)
-        out, directions = np.zeros((len(frame), MAX_VECTOR), np.float32), np.random.default_rng(0)
-        for i, width in zip(self.active_, widths, strict=True):
-            matrix = directions.standard_normal((width, MAX_VECTOR), dtype=np.float32) / np.float32(np.sqrt(MAX_VECTOR))
-            out += self.columns_[i].vector(*self._cells(frame, i)) @ matrix
-        return out
+        out, directions = torch.zeros(len(frame), MAX_VECTOR), np.random.default_rng(0)
+        groups = np.cumsum(widths) // PROJECTED
+        for group in np.unique(groups):
+            out += self._projected(frame, np.asarray(self.active_)[groups == group], directions)
+        return out.numpy()
+
+    def _projected(self, frame, columns, directions):
+        """float32 tensor (n, 256): the share of some columns in the projection, as a weighted sum of rows of a matrix.
+
+        Summed row by row in the order of the columns: equal rows have equal vectors, in whatever batch they come.
+        """
+        index, weight, start = [], [], 0
+        for i in columns:
+            places, values = self.columns_[i].entries(*self._cells(frame, i))
+            index.append(places + start)
+            weight.append(values)
+            start += self.columns_[i].vector_width
+        matrix = directions.standard_normal((start, MAX_VECTOR), dtype=np.float32) / np.float32(np.sqrt(MAX_VECTOR))
+        index, weight = (torch.from_numpy(np.concatenate(parts, axis=1)) for parts in (index, weight))
+        return F.embedding_bag(index, torch.from_numpy(matrix), mode="sum", per_sample_weights=weight)
 
     def fingerprints(self, X):
         """Of all cells, compared exactly; None for a table whose columns hold categories and few distinct numbers only."""
@@ -156,7 +173,7 @@ class TableCodec(Codec):
     def take(self, X, index):
         if isinstance(X, pd.DataFrame):
             return X.iloc[index].reset_index(drop=True)
-        return [X[i] for i in index] if isinstance(X, list) else X[index]
+        return [X[i] for i in index] if isinstance(X, (list, tuple)) else X[index]
 
     def concatenate(self, X, X_new):
         if isinstance(X, pd.DataFrame):

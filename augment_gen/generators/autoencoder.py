@@ -7,7 +7,7 @@ from augment_gen.generators.decoder import FittedDecoder
 from augment_gen.generators.settings import with_given
 from augment_gen.generators.vae_image import ImageVAERecipe
 from augment_gen.generators.vae_table import TableVAERecipe
-from augment_gen.latent import LatentDensity
+from augment_gen.latent import LatentDensity, exemplars
 from augment_gen.seeding import draw_seed, torch_generator
 from augment_gen.training import Phase, Plan, train
 
@@ -46,9 +46,13 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
     history = train([phase], rows, index, plan, n_classes=n_classes, generator=generator)
     recipe.finish(network, settings, rows, index, plan, generator)
     decoder = FittedDecoder(network, estimator.codec_, None, plan.device, plan.autocast, recipe.max_rows_decoded())
-    means, deviations = decoder.posterior(rows, index, generator)
+    picked = exemplars(class_index, recipe.class_counts, rng)
+    chosen = {name: tensor[picked] for name, tensor in rows.items()}
+    means, deviations = decoder.posterior(chosen, index[picked], generator)
     density = LatentDensity(latent_density, recipe.density_rule)
-    decoder.density = density.fit(means, deviations, class_index, n_classes, rng)
+    drawn_faster = resolve_autocast(estimator.precision, plan.device, recipe.worth_drawing_in_bfloat16(settings, plan.device))
+    decoder.autocast = plan.autocast or drawn_faster
+    decoder.density = density.fit(means, deviations, class_index[picked], n_classes, rng, recipe.class_counts)
     return decoder, history, plan
 
 

@@ -16,12 +16,15 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.errors import InvalidTypeError
+from augment_gen.errors import InvalidRequestError, InvalidTypeError
 from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.rounds import Rounds, as_filters
 from augment_gen.sampling.screening import Screening
-from augment_gen.seeding import blocks, draw_seed, numpy_generator
+from augment_gen.sampling.stretches import rebatched
+from augment_gen.seeding import blocks, draw_seed, numpy_generator, stretches
+
+STRETCH_BLOCKS = 16  # blocks of the codec that go through the filters together; bounds the memory that drawing takes
 
 
 class BaseGenerator(BaseOverSampler):
@@ -58,6 +61,11 @@ class BaseGenerator(BaseOverSampler):
             before its transform; above 2 GB they are kept in a temporary file rather than in memory.
         y : array-like (n,)
             Class labels: str, int, bool or categorical. At least two classes. None for a dataset, which has its own.
+
+        Notes
+        -----
+        Memory beside X grows with the rows by at most twice what they take encoded: in a table 2 bytes a cell, and 8 more
+        where its column is continuous; in images 4 bytes a value, but none for uint8, which are read where they lie.
 
         Returns
         -------
@@ -165,14 +173,55 @@ class BaseGenerator(BaseOverSampler):
         ShortfallError
             With ``on_shortfall="raise"``: some rows passed the filters in none of ten draws.
         """
-        check_is_fitted(self)
-        check_temperature(temperature)
-        check_allow_copies(allow_copies)
-        filters = as_filters(filters, on_shortfall)
-        rng = self._stream if random_state is None else numpy_generator(random_state)
-        seed = draw_seed(rng)
-        wanted = rows_wanted(n_samples, y, self.conditions_, np.random.default_rng(seed))
-        return self._sample(wanted, seed, float(temperature), filters, on_shortfall, allow_copies)
+        return self._sample(*self._request(n_samples, y, temperature, filters, on_shortfall, allow_copies, random_state))
+
+    def sample_iter(
+        self,
+        n_samples=None,
+        y=None,
+        *,
+        batch_rows=65_536,
+        temperature=1.0,
+        filters=None,
+        on_shortfall="warn",
+        allow_copies=False,
+        random_state=None,
+    ):
+        """Draw synthetic rows batch by batch, so that any number of them fits into memory.
+
+        The batches, put together, are what `sample` returns for the same ``random_state``, whatever their size. Memory: two
+        batches, one stretch of rows that are filtered together (16 blocks of 4,096 rows, or of as many images as make
+        64 MB of float32), and 8 bytes for each row asked for, which hold its class.
+
+        Parameters
+        ----------
+        n_samples, y, temperature, filters, on_shortfall, allow_copies, random_state
+            As for `sample`.
+        batch_rows : int, default=65,536
+            Rows of a batch; the last one may have fewer.
+
+        Returns
+        -------
+        iterator of (X, y)
+            In the containers and dtypes of `sample`; the index of a DataFrame goes on from batch to batch. No batch comes
+            where no rows are asked for. ``filter_report_`` is of the whole request, once the last batch is out.
+
+        Raises
+        ------
+        As `sample` does: for the request at once, a `ShortfallError` when the rows concerned would come out.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from augment_gen import ConditionalVAE
+        >>> gen = ConditionalVAE(max_steps=20, random_state=0).fit(*load_iris(return_X_y=True))
+        >>> [len(X) for X, y in gen.sample_iter(1000, y=2, batch_rows=400)]
+        [400, 400, 200]
+        """
+        if isinstance(batch_rows, bool) or not isinstance(batch_rows, Integral) or batch_rows < 1:
+            raise InvalidRequestError(f"batch_rows must be an integer of at least 1, the rows of a batch; got {batch_rows!r}.")
+        wanted, *settings = self._request(n_samples, y, temperature, filters, on_shortfall, allow_copies, random_state)
+        return self._batches(wanted, int(batch_rows), settings)
 
     def save(self, path):
         """Write the fitted generator to one ``.safetensors`` file, atomically; `augment_gen.load` reads it.
@@ -244,13 +293,38 @@ class BaseGenerator(BaseOverSampler):
         return self.decoder_.density.report(self.classes_.tolist()).assign(**self.screening_.report())
 
     # -------------------------------------------------------------- sampling
-    def _sample(self, wanted, seed, temperature, filters, on_shortfall, allow_copies):
-        draw = lambda class_index, stage: self._draw_stage(class_index, seed, stage, temperature)
-        rounds = Rounds(draw, self.screening_, filters, self.codec_, self.conditions_, on_shortfall, allow_copies)
-        X_new = rounds.run(wanted, seed)
-        self.filter_report_ = rounds.report()
+    def _request(self, n_samples, y, temperature, filters, on_shortfall, allow_copies, random_state):
+        """What `_sample` takes, checked: the classes wanted, int64 (n,), a seed, and the settings."""
+        check_is_fitted(self)
+        check_temperature(temperature)
+        check_allow_copies(allow_copies)
+        filters = as_filters(filters, on_shortfall)
+        rng = self._stream if random_state is None else numpy_generator(random_state)
+        seed = draw_seed(rng)
+        wanted = rows_wanted(n_samples, y, self.conditions_, np.random.default_rng(seed))
+        return wanted, seed, float(temperature), filters, on_shortfall, allow_copies
+
+    def _sample(self, wanted, *settings):
+        X_new = self.codec_.join(list(self._drawn(wanted, *settings)))
         index = X_new.index if isinstance(X_new, pd.DataFrame) else None
         return X_new, self.conditions_.decode(wanted, index)
+
+    def _batches(self, wanted, batch_rows, settings):
+        start = 0
+        for X_new in rebatched(self._drawn(wanted, *settings), self.codec_, batch_rows):
+            index, stop = None, start + _num_samples(X_new)
+            if isinstance(X_new, pd.DataFrame):
+                X_new.index = index = pd.RangeIndex(start, stop)
+            yield X_new, self.conditions_.decode(wanted[start:stop], index)
+            start = stop
+
+    def _drawn(self, wanted, seed, temperature, filters, on_shortfall, allow_copies):
+        """Yields X of the rows of the classes `wanted`, stretch by stretch."""
+        rounds = Rounds(None, self.screening_, filters, self.codec_, self.conditions_, on_shortfall, allow_copies)
+        for rows, seed_here in stretches(len(wanted), seed, STRETCH_BLOCKS * self.codec_.block_rows):
+            rounds.draw = lambda class_index, stage, mine=seed_here: self._draw_stage(class_index, mine, stage, temperature)
+            yield rounds.run(wanted[rows], seed_here)
+        self.filter_report_ = rounds.report()
 
     def _draw_stage(self, wanted, seed, stage, temperature):
         parts = []

@@ -98,7 +98,7 @@ class FittedDecoder:
 
     @classmethod
     def from_state(cls, state, network_class, codec, device, autocast):
-        network = rebuild(network_class, state["architecture"], state["weights"]).eval().to(device)
+        network = _placed(rebuild(network_class, state["architecture"], state["weights"]), device)
         return cls(network, codec, LatentDensity.from_state(state["density"]), device, autocast, int(state["max_rows"]))
 
     def __getstate__(self):
@@ -112,7 +112,12 @@ class FittedDecoder:
             self.device = torch.device("cpu")
         network_class, architecture, weights = state["network"]
         weights = {name: torch.from_numpy(array) for name, array in weights.items()}
-        self.network = rebuild(network_class, architecture, weights).eval().to(self.device)
+        self.network = _placed(rebuild(network_class, architecture, weights), self.device)
+
+
+def _placed(network, device):
+    """Ready to draw, with convolutions laid out as in training, which is faster on a CPU as well as a GPU."""
+    return network.eval().to(device, memory_format=torch.channels_last)
 
 
 def _cpu_weights(network):

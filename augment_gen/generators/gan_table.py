@@ -208,7 +208,7 @@ def class_moment_distance(real, fake, condition, n_classes):
 
     Keeps a generator from dropping what a class consists of. Shapes: (batch, p), (batch, p), int64 (batch,).
     """
-    member = F.one_hot(condition, n_classes).to(real.dtype)
+    member = (condition[:, None] == torch.arange(n_classes, device=condition.device)).to(real.dtype)  # one_hot would wait
     counts = member.sum(0)
     gap = member.T @ (real - fake) / counts.clamp_min(1)[:, None]
     weight = counts / counts.sum()  # the noise of a class mean falls with its count, and so does its weight

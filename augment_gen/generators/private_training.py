@@ -56,6 +56,7 @@ class RowNorms:
         calls, self.calls = self.calls, []
         layers = [layer for layer, _, _ in calls]
         assert len(set(map(id, layers))) == len(layers), "a layer used twice has another norm"
+        self.heard = {id(p) for layer in layers for p in layer.parameters()}
         deltas = torch.autograd.grad(losses.sum(), [output for _, _, output in calls], retain_graph=True, allow_unused=True)
         squares = losses.new_zeros(len(losses))
         for (layer, inputs, _), delta in zip(calls, deltas, strict=True):
@@ -91,8 +92,9 @@ def clipped_gradients(network, row_losses, norms, inputs, condition, clip):
         losses = row_losses({name: tensor[part] for name, tensor in inputs.items()}, condition[part])
         factors = clip / norms(losses).clamp_min(clip)
         gradients = torch.autograd.grad((losses * factors.detach()).sum(), parameters, allow_unused=True)
-        for sum_, gradient in zip(total, gradients, strict=True):
-            if gradient is not None:
+        for parameter, sum_, gradient in zip(parameters, total, gradients, strict=True):
+            if gradient is not None and parameter.numel():
+                assert id(parameter) in norms.heard, "a gradient that is not in the norms would not be clipped"
                 sum_ += gradient
     return total
 

@@ -151,6 +151,10 @@ class ImageVAERecipe:
         """Recompute the batch-norm statistics under the averaged weights."""
         recalibrate(network, batches(self.loss(network, settings), rows, class_index, len(self.class_counts), plan, generator))
 
+    def worth_drawing_in_bfloat16(self, settings, device):
+        """As in training."""
+        return self.worth_autocast
+
     def max_rows_decoded(self):
         """Images whose activations fit into a bounded amount of memory (64 MB)."""
         return int(np.clip(BYTES_DECODED // (4 * 8 * self.n_values), 16, 1024))

@@ -9,6 +9,7 @@ from augment_gen.latent import DensityRule
 from augment_gen.networks.initialise import build
 from augment_gen.networks.mlp import TableVAE, swap_cells
 
+WIDE = 256  # units of a layer from which a CPU with AVX512-BF16 draws in bfloat16: measured twice as fast at 512
 KL_FLOOR = 0.01  # nats per latent dimension that cost nothing, so that no dimension is switched off early
 
 
@@ -62,7 +63,7 @@ class TableVAERecipe:
     class_counts : int64 array (n_classes,)
     """
 
-    worth_autocast = False
+    worth_autocast = False  # in training: on Adult half the time, but a C2ST score of .854 instead of .869
 
     def __init__(self, codec, class_counts):
         self.codec, self.layout, self.class_counts = codec, codec.layout_, class_counts
@@ -105,6 +106,10 @@ class TableVAERecipe:
 
     def finish(self, network, settings, rows, class_index, plan, generator):
         """Nothing is left to do after training."""
+
+    def worth_drawing_in_bfloat16(self, settings, device):
+        """Whether a trained network is. On Adult it moved the distribution of a cell by .001 in total variation."""
+        return device.type == "cpu" and settings.width >= WIDE
 
     def max_rows_decoded(self):
         """Rows whose logits fit into a bounded amount of memory (64 MB)."""

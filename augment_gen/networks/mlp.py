@@ -37,7 +37,9 @@ class CodeHead(nn.Module):
         self.linear = nn.Linear(width, max(1, self.n_logits + self.n_scalars))
         mask = torch.tensor(np.concatenate(masks) if masks else np.zeros(0), dtype=torch.float32)
         self.register_buffer("mask", mask)
-        self.register_buffer("continuous_at", torch.tensor(self._continuous_positions(layout)[: self.n_scalars]))
+        positions = self._continuous_positions(layout)[: self.n_scalars]
+        self.register_buffer("continuous_at", torch.tensor(positions))
+        self.always_continuous = max(positions, default=-1) < 0
         self.log_sigma = nn.Parameter(torch.empty(self.n_scalars))
         self.log_sigma_floor = math.log(sigma_floor)
 
@@ -52,33 +54,34 @@ class CodeHead(nn.Module):
 
     def continuous(self, codes):
         """(batch, n_scalars): 1 where one-hot `codes` (batch, n_logits) say that a cell is continuous."""
-        known = self.continuous_at >= 0
-        if not known.any():
+        if self.always_continuous:  # known beforehand: asking the device would wait for it
             return codes.new_ones(len(codes), self.n_scalars)
+        known = self.continuous_at >= 0
         return torch.where(known, codes[:, self.continuous_at.clamp_min(0)], 1.0)
 
     def after_initialise(self):
         nn.init.constant_(self.log_sigma, -0.7)
 
     def forward(self, hidden):
-        out = self.linear(hidden).float()
-        logits, means, _ = out.split([self.n_logits, self.n_scalars, out.shape[1] - self.n_logits - self.n_scalars], dim=1)
-        return {"logits": logits + self.mask, "means": means}
+        out = self.linear(hidden)  # the module itself is called: a private fit listens to what goes through it
+        logits, means, _ = out.tensor_split([self.n_logits, self.n_logits + self.n_scalars], 1)
+        logits = logits + self.mask if torch.is_grad_enabled() else logits.add_(self.mask)
+        return {"logits": logits, "means": means.float()}
 
     def sigma(self):
         """(n_scalars,): standard deviation of each scalar, at least the floor."""
         return self.log_sigma.clamp(self.log_sigma_floor, 1.0).exp()
 
     def grouped(self, logits):
-        """Yields (columns, logits (batch, columns, codes)) of each group."""
+        """Yields (columns, float32 logits (batch, columns, codes)) of each group."""
         parts = logits.split([size * len(columns) for columns, size in self.groups], dim=1) if self.groups else ()
         for (columns, size), part in zip(self.groups, parts, strict=True):
-            yield columns, part.unflatten(1, (len(columns), size))
+            yield columns, part.float().unflatten(1, (len(columns), size))
 
     def negative_log_likelihood(self, outputs, inputs):
         """(batch,) nats: cross-entropy of the codes, plus the Gaussian of the scalars where cells are continuous."""
         codes = inputs["codes"]
-        loss = outputs["logits"].new_zeros(len(codes))
+        loss = outputs["means"].new_zeros(len(codes))
         for columns, logits in self.grouped(outputs["logits"]):
             flat = F.cross_entropy(logits.flatten(0, 1), codes[:, columns].flatten(), reduction="none")
             loss = loss + flat.view(len(codes), -1).sum(1)
@@ -96,9 +99,10 @@ class CodeHead(nn.Module):
         """
         codes = torch.zeros(noise["codes"].shape, dtype=torch.int64, device=noise["codes"].device)
         for columns, logits in self.grouped(outputs["logits"]):
-            cumulative = (logits / temperature).softmax(-1).cumsum(-1)
+            cumulative = (logits if temperature == 1 else logits / temperature).softmax(-1).cumsum(-1)
             threshold = noise["codes"][:, columns, None] * cumulative[..., -1:]
-            codes[:, columns] = (cumulative <= threshold).sum(-1).clamp_max(logits.shape[-1] - 1)
+            drawn = torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
+            codes[:, columns] = drawn.clamp_max(logits.shape[-1] - 1)
         if self.n_scalars:
             scores = outputs["means"] + temperature * self.sigma() * noise["scalars"]
             return {"codes": codes, "ranks": torch.special.ndtr(scores.double()).clamp(1e-7, 1 - 1e-7)}

@@ -15,11 +15,10 @@ class Copies:
         Of the training rows that occur once; 8 bytes each, and nothing else, are kept of them.
     """
 
-    def fit(self, codec, X):
-        """Remember X, the training rows in the user's format; returns self."""
-        numbers = codec.fingerprints(X)
-        if numbers is None:
-            numbers = np.zeros(0, np.uint64)
+    def fit(self, codec, pieces):
+        """Remember the training rows, which come in pieces, in the user's format; returns self."""
+        numbers = [codec.fingerprints(piece) for piece in pieces]
+        numbers = np.concatenate([np.zeros(0, np.uint64), *(one for one in numbers if one is not None)])
         seen, counts = np.unique(numbers, return_counts=True)
         self.fingerprints_ = seen[counts == 1]
         return self

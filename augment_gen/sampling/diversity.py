@@ -28,9 +28,14 @@ def class_diversity(real, real_class, drawn, drawn_class, n_classes):
     return ratio
 
 
+def evenly(n_rows):
+    """int64 (m,): the positions, at most 200, of the rows of a class that are compared with each other."""
+    return np.linspace(0, n_rows - 1, min(n_rows, MAX_ROWS)).astype(int)
+
+
 def _spread(rows):
     """Mean distance of rows to each other, over evenly chosen rows; NaN for fewer than two."""
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(int)].astype(np.float64)
+    rows = rows[evenly(len(rows))].astype(np.float64)
     if len(rows) < 2:
         return np.nan
     squares = (rows**2).sum(axis=1)

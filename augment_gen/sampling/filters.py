@@ -30,18 +30,25 @@ class NoveltyFilter:
 
     def fit(self, vectors, class_index, n_classes):
         """`vectors` float32 (n, p) of the training rows; returns self."""
-        self.reference_ = [vectors[class_index == k] for k in range(n_classes)]
+        return self.fit_pieces([(vectors, class_index)], np.bincount(class_index, minlength=n_classes))
+
+    def fit_pieces(self, pieces, counts):
+        """As `fit`, to pieces (vectors, class_index) of the training rows; `counts` int64 (n_classes,) are of all of them."""
+        n_classes, parts = len(counts), {}
+        for vectors, class_index in pieces:
+            for k in np.unique(class_index):
+                rows = vectors[class_index == k]
+                # where nothing varies, nothing can be copied
+                parts.setdefault(k, []).append(row_hashes(rows) if counts[k] > MAX_ROWS and rows.shape[1] else rows)
+        self.reference_ = [np.concatenate(parts[k]) for k in range(n_classes)]
         self.threshold_, self.natural_share_ = np.zeros(n_classes), np.full(n_classes, NEAR_SHARE)
         for k, rows in enumerate(self.reference_):
-            if not rows.shape[1]:  # nothing varies, so nothing can be copied
-                continue
-            if 1 < len(rows) <= MAX_ROWS:
+            if rows.ndim == 1:
+                self.natural_share_[k] = 1 - len(np.unique(rows)) / len(rows)
+            elif len(rows) > 1 and rows.shape[1]:
                 nearest = self._search(k).kneighbors(n_neighbors=1)[0][:, 0]
                 self.threshold_[k] = max(np.quantile(nearest, NEAR_SHARE), 1e-6)
                 self.natural_share_[k] = max(NEAR_SHARE, np.mean(nearest <= self.threshold_[k]))
-            elif len(rows) > 1:
-                self.reference_[k] = row_hashes(rows)
-                self.natural_share_[k] = 1 - len(np.unique(self.reference_[k])) / len(rows)
         self.near_share_, self.keep_probability_ = np.full(n_classes, np.nan), np.ones(n_classes)
         return self
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from augment_gen.errors import CollapseWarning
 from augment_gen.sampling.copies import Copies
-from augment_gen.sampling.diversity import class_diversity
+from augment_gen.sampling.diversity import class_diversity, evenly
 from augment_gen.sampling.filters import LabelFilter, NoveltyFilter
 
 TRIAL_ROWS = 20_000  # rows of the trial draw, over all classes
+PIECE = 4  # blocks of the codec that are looked at at a time, which bounds the memory that takes
 COLLAPSED = 0.5  # of the spread of real rows, below which a class has collapsed
 
 
@@ -47,23 +48,34 @@ class Screening:
         """
         trial = np.repeat(np.arange(n_classes), int(np.clip(TRIAL_ROWS // n_classes, 50, 500)))
         drawn = draw(trial)
-        self.copies = Copies().fit(self.codec, X)
+        self.copies = Copies().fit(self.codec, (part for part, _ in self._pieces(X, len(class_index))))
         self.copied_share = _share(self.copies.find(self.codec, drawn), trial, n_classes)
-        probabilities = self.decoder.label_probabilities(X)
+        probabilities = self.decoder.label_probabilities(drawn)
         if probabilities is not None:
-            self.label = LabelFilter(self.decoder.label_threshold).fit(probabilities, class_index)
-            agreed = np.flatnonzero(self.label.calibrate(self.decoder.label_probabilities(drawn), trial))
+            real = [self.decoder.label_probabilities(part) for part, _ in self._pieces(X, len(class_index))]
+            self.label = LabelFilter(self.decoder.label_threshold).fit(np.concatenate(real), class_index)
+            agreed = np.flatnonzero(self.label.calibrate(probabilities, trial))
             drawn, trial = self.codec.take(drawn, agreed), trial[agreed]
-        real, vectors = self.codec.vectors(X), self.codec.vectors(drawn)
+        vectors, counts = self.codec.vectors(drawn), np.bincount(class_index, minlength=n_classes)
         if novelty:
-            self.novelty = NoveltyFilter().fit(real, class_index, n_classes).calibrate(vectors, trial)
-        self.diversity = class_diversity(real, class_index, vectors, trial, n_classes)
+            pieces = ((self.codec.vectors(part), class_index[rows]) for part, rows in self._pieces(X, len(class_index)))
+            self.novelty = NoveltyFilter().fit_pieces(pieces, counts).calibrate(vectors, trial)
+        places = [start + evenly(n) for start, n in zip(counts.cumsum() - counts, counts, strict=True)]
+        compared = np.argsort(class_index, kind="stable")[np.concatenate(places)]
+        real = self.codec.vectors(self.codec.take(X, compared))
+        self.diversity = class_diversity(real, class_index[compared], vectors, trial, n_classes)
         return self
 
     def without_rows(self, n_classes):
         """Rejects nothing, and has compared nothing with real rows; returns self."""
         self.diversity = self.copied_share = np.full(n_classes, np.nan)
         return self
+
+    def _pieces(self, X, n_rows):
+        """Yields the rows of X piece by piece, each with its positions, so that what is made of them needs little memory."""
+        for start in range(0, n_rows, PIECE * self.codec.block_rows):
+            rows = np.arange(start, min(start + PIECE * self.codec.block_rows, n_rows))
+            yield self.codec.take(X, rows), rows
 
     def keep(self, drawn, class_index, rng):
         """bool (n,): which of the drawn rows, of the classes int64 (n,), pass every filter."""
