@@ -29,7 +29,10 @@ def write_state(path, state, kind=MODEL):
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": kind, "state": _split(state, "", tensors)}
     metadata = {"augment_gen": json.dumps(header, allow_nan=False)}
     with written_aside(path) as aside:
-        save_file(tensors, aside, metadata=metadata)
+        try:
+            save_file(tensors, aside, metadata=metadata)
+        except SafetensorError as error:  # a full disk, as it is called there
+            raise OSError(f"{str(path)!r} could not be written: {error}") from error
 
 
 @contextmanager

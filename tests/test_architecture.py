@@ -9,8 +9,8 @@ import augment_gen
 
 PACKAGE = Path(augment_gen.__file__).parent
 LEVELS = [
-    {"errors", "seeding", "layout", "dtypes", "devices", "weights"},
-    {"conditioning", "codecs", "networks", "training", "latent", "sampling", "persistence"},
+    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "fingerprints", "interruption"},
+    {"conditioning", "codecs", "networks", "training", "latent", "sampling", "persistence", "checkpoints", "course"},
     {"generators"},
     {"pipelines", "evaluation"},
     {"report"},
@@ -18,7 +18,8 @@ LEVELS = [
     {"__main__"},
 ]
 # siblings of one level do not know each other, but for these
-ALLOWED = {("sampling", "conditioning"), ("sampling", "codecs"), ("cli_judge", "cli")}
+ALLOWED = {("sampling", "conditioning"), ("sampling", "codecs"), ("cli_judge", "cli"), ("checkpoints", "persistence")}
+ALLOWED |= {("training", "course"), ("course", "checkpoints")}
 
 
 def room(path):

@@ -214,5 +214,5 @@ class ConditionalVAE(BaseGenerator):
         return self.codec_.decode(self.decoder_.decode(z, class_index, rng, temperature), class_index, rng)
 
     # --------------------------------------------------------------- fitting
-    def _fit_generator(self, rows, class_index, rng):
-        self.decoder_, self.history_, _ = fit_autoencoder(self, rows, class_index, rng, self.latent_density)
+    def _fit_generator(self, rows, class_index, rng, course):
+        self.decoder_, self.history_, _ = fit_autoencoder(self, rows, class_index, rng, self.latent_density, course)
