@@ -196,18 +196,18 @@ def test_on_a_full_disk_training_goes_on_with_a_warning_and_the_checkpoint_befor
 
 # -------------------------------------------------------------------- Ctrl-C
 def test_ctrl_c_leaves_a_usable_generator_and_the_next_fit_goes_on_to_the_end(tmp_path, monkeypatch):
-    whole, X, y = fits.make("vae table", max_steps=600)
+    whole, X, y = fits.make("vae table", max_steps=300)
     whole.fit(X, y)
     monkeypatch.setattr(checkpoints, "EVERY", 0)
-    generator, *_ = fits.make("vae table", max_steps=600)
+    generator, *_ = fits.make("vae table", max_steps=300)
     interrupt_when(checkpoint_in(tmp_path))
-    said = r"autoencoder, after \d+ of 600 steps.*the same call goes on"
+    said = r"autoencoder, after \d+ of 300 steps.*the same call goes on"
     with pytest.warns(TrainingInterruptedWarning, match=said) as seen:
         assert generator.fit(X, y, checkpoint_dir=tmp_path) is generator
     assert seen[-1].filename == __file__, "it points to the caller"
     X_new, y_new = generator.sample(50, y=1)
     assert X_new.shape == (50, 13) and (y_new == 1).all()
-    assert generator.history_["step"].max() < 600 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert generator.history_["step"].max() < 300 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert fits.digest(generator.fit(X, y, checkpoint_dir=tmp_path)) == fits.digest(whole)
 
 
@@ -262,7 +262,7 @@ def test_ctrl_c_in_the_shell_writes_nothing_but_checkpoints_and_the_same_command
     source, out, folder = tmp_path / "wine.csv", tmp_path / "model.safetensors", tmp_path / "checkpoints"
     X, y = load_wine(return_X_y=True, as_frame=True)
     X.assign(kind=y).to_csv(source, index=False)
-    command = ["fit", source, "--target", "kind", "--device", "cpu", "--steps", 600, "--checkpoint-dir", folder]
+    command = ["fit", source, "--target", "kind", "--device", "cpu", "--steps", 300, "--checkpoint-dir", folder]
     command = [*map(str, command), "--out"]
     monkeypatch.setattr(checkpoints, "EVERY", 0)
     interrupt_when(checkpoint_in(folder))
