@@ -28,6 +28,7 @@ OPTIONS = [
     (r"size=\((\d+), (\d+)\)", r"--size \1x\2"),
     (r"force=True", "--force"),
     (r"\bmark=", "--mark "),
+    (r"\bcheckpoint_dir=", "--checkpoint-dir "),
     (r"\bsampling_strategy\b", "--strategy"),
     (r"\bmax_steps\b", "--steps"),
 ]
@@ -54,6 +55,7 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Training steps; by defau
 Size = Annotated[str | None, typer.Option(help="Resize images to train on: 64, or 48x64 (height x width).", metavar="SIZE")]
 Unreadable = Annotated[OnError, typer.Option(help="Unreadable images: stop, or leave them out.")]
 Mark = Annotated[str | None, typer.Option(help="Add this column, true for synthetic rows (tables).", metavar="COLUMN")]
+Checkpoints = Annotated[Path | None, typer.Option(help="Keep checkpoints here; the same command goes on from them.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what augment-gen wrote there before.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
@@ -72,13 +74,14 @@ def rebalance(
     on_error: Unreadable = "raise",
     synthetic_only: Annotated[bool, typer.Option("--synthetic-only", help="Write no real images or rows.")] = False,
     mark: Mark = None,
+    checkpoint_dir: Checkpoints = None,
     force: Force = False,
     quiet: Quiet = False,
 ):
     """Copy data and add synthetic samples of rare classes."""
-    with plain_errors(out, source.is_dir(), force):
+    with plain_errors(out, source.is_dir(), force, checkpoint_dir):
         generator = make_generator(model, device, seed, steps, quiet)
-        common = {"seed": seed, "synthetic_only": synthetic_only, "force": force}
+        common = {"seed": seed, "synthetic_only": synthetic_only, "force": force, "checkpoint_dir": checkpoint_dir}
         if is_folder(source, target, mark):
             from augment_gen.pipelines.filling import rebalance_folder
 
@@ -107,11 +110,12 @@ def fit(
     steps: Steps = None,
     size: Size = None,
     on_error: Unreadable = "raise",
+    checkpoint_dir: Checkpoints = None,
     force: Force = False,
     quiet: Quiet = False,
 ):
     """Train a generator, and keep it in a model file."""
-    with plain_errors(out):
+    with plain_errors(out, checkpoint_dir=checkpoint_dir):
         from augment_gen.pipelines.folders import class_folders, read_image_folder
         from augment_gen.pipelines.manifest import check_apart
         from augment_gen.pipelines.tables import read_table
@@ -127,7 +131,7 @@ def fit(
             X, y = read_image_folder(source, image_size(size), on_error=on_error.value, verbose=generator.verbose)
         else:
             X, y = read_table(source).split(target)
-        generator.fit(X, y).save(out)
+        generator.fit(X, y, checkpoint_dir=checkpoint_dir).save(out)
         typer.echo(f"{out.name}: {type(generator).__name__} of {len(y)} samples of {len(generator.classes_)} classes")
 
 
@@ -206,12 +210,14 @@ def main():
 
 
 @contextmanager
-def plain_errors(out=None, resumes=False, force=False):
+def plain_errors(out=None, resumes=False, force=False, checkpoint_dir=None):
     """Errors become one line and an exit code; an interruption says what is left and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
         say(_interrupted(out, force) if resumes else "Interrupted. Nothing was written.")
+        if checkpoint_dir is not None and any(checkpoint_dir.glob("checkpoint-*")):
+            say(f"What was trained is kept in {checkpoint_dir}: the same command trains on from there.")
         raise typer.Exit(130) from None
     except (OSError, MemoryError, ModuleNotFoundError, ValueError, TypeError, RuntimeError) as error:
         text = str(error)

@@ -37,6 +37,10 @@ class TrainingDivergedError(AugmentGenError, RuntimeError):
     """The loss became NaN or infinite."""
 
 
+class CheckpointError(AugmentGenError, ValueError):
+    """Checkpoints in a folder are of another fit, or none can be written there."""
+
+
 class MissingExtraError(AugmentGenError, ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
@@ -71,6 +75,10 @@ class IdentifierColumnWarning(UserWarning):
 
 class TrainingWarning(UserWarning):
     """Training went wrong, and was mended or stopped early."""
+
+
+class TrainingInterruptedWarning(TrainingWarning):
+    """Ctrl-C ended a training early; what it had learned was kept."""
 
 
 class CollapseWarning(UserWarning):

@@ -39,7 +39,10 @@ def write_state(path, state, kind=MODEL):
         )
     metadata = {"augment_gen": text}
     with written_aside(path) as aside:
-        save_file(tensors, aside, metadata=metadata)
+        try:
+            save_file(tensors, aside, metadata=metadata)
+        except SafetensorError as error:  # a full disk, as it is called there
+            raise OSError(f"{str(path)!r} could not be written: {error}") from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ trained modules holding their averaged weights, and the curves. A VAE is one pha
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
@@ -15,11 +15,13 @@ from torch import nn
 from torch.optim.adamw import adamw
 from tqdm.auto import tqdm
 
+from augment_gen.course import Course, Stage
 from augment_gen.devices import at_most_threads
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
-from augment_gen.weights import BestWeights, WeightAverage
+from augment_gen.weights import BestWeights, SoundWeights, WeightAverage
 
 LOG_EVERY = 25  # steps between two points of the curves; the only moments when the device is waited for
+SLOWER = 1 / 3  # of the learning rate, after a training has diverged
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Phase:
         entry "loss" is minimised; the others are curves.
     learning_rate, weight_decay : float
     betas : tuple of float
+    memory : tuple of tensors
+        What the loss remembers from step to step, and changes in place.
     """
 
     modules: tuple[nn.Module, ...]
@@ -42,6 +46,7 @@ class Phase:
     learning_rate: float
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
+    memory: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class Plan:
     max_threads : int, optional
         Threads of the CPU to use at most. More make small layers hardly faster, and many times slower where other work
         keeps a core busy, since all threads wait for the slowest.
+    course : Course
+        Of the fit that the training is a stage of.
+    interruptible : bool
+        Whether what was learned until a Ctrl-C is of use, at least from the first point of the curves on.
     """
 
     n_steps: int
@@ -77,6 +86,8 @@ class Plan:
     verbose: int = 0
     max_threads: int | None = None
     description: str = "training"
+    course: Course = field(default_factory=Course)
+    interruptible: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,8 @@ class ClassSampler:
 def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None):
     """Run `plan.n_steps` steps of every phase in turn.
 
+    Where that diverges without a monitor, it is done once more, from the last sound weights and with a lower learning rate.
+
     Parameters
     ----------
     phases : list of Phase
@@ -149,30 +162,56 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
     Raises
     ------
     TrainingDivergedError
-        A loss is NaN or infinite; the message says what to change.
+        A loss is NaN or infinite; the message says what to change. The modules hold the best weights, or the last sound ones.
 
     Warns
     -----
     TrainingWarning
-        The device's memory did not suffice for a batch: training goes on with batches of half the rows.
+        It is done once more; or the device's memory did not suffice for a batch, and batches are half as large from then on.
     """
     with at_most_threads(plan.max_threads):
-        return _train(phases, rows, class_index, plan, n_classes, generator, monitor)
+        try:
+            return _train(phases, rows, class_index, plan, n_classes, generator, monitor)
+        except TrainingDivergedError as error:
+            if monitor:  # whoever watches a training knows better how to go on
+                raise
+            again = "Starting again from the last weights without such values, at a third of the learning rate."
+            warnings.warn(f"{error} {again}", TrainingWarning, stacklevel=2)
+            slower = [replace(phase, learning_rate=phase.learning_rate * SLOWER) for phase in phases]
+            return _train(slower, rows, class_index, plan, n_classes, generator, None)
 
 
 def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
+    modules = list(dict.fromkeys(module for phase in phases for module in phase.modules))
+    average = WeightAverage(modules, plan.ema_decay)
+    fallback = BestWeights(monitor, average, modules) if monitor else SoundWeights(average, modules)
+    memory = sum((phase.memory for phase in phases), ())
+    stage = Stage(modules, [AdamW(phase) for phase in phases], average, fallback, memory, generator)
+    try:
+        if not plan.course.begin(stage):
+            _run(stage, phases, rows, class_index, plan, n_classes, monitor)
+    finally:
+        for module in modules:
+            module.eval()
+    return pd.DataFrame(stage.history)
+
+
+def _run(stage, phases, rows, class_index, plan, n_classes, monitor):
+    """The steps of a stage, from where it stands to its end."""
     rows = {name: tensor.to(plan.device) for name, tensor in rows.items()}
     condition = class_index.to(plan.device)
     sampler = ClassSampler(class_index, n_classes, plan.class_tempering, plan.device)
-    modules = list(dict.fromkeys(module for phase in phases for module in phase.modules))
-    optimisers = [AdamW(phase) for phase in phases]
-    average = WeightAverage(modules, plan.ema_decay)
-    best = BestWeights(monitor, average, modules) if monitor else None
-    history, pending, batch_size = [], [], plan.batch_size
-    for module in modules:
+    optimisers, average, generator = stage.optimisers, stage.average, stage.generator
+    best = stage.fallback if monitor else None
+    history, pending, course, batch_size = stage.history, [], plan.course, plan.batch_size
+    if best and not stage.step:
+        best.check()
+    for module in stage.modules:
         module.train()
-    for step in tqdm(range(plan.n_steps), desc=plan.description, disable=not plan.verbose):
+    steps = range(stage.step, plan.n_steps)
+    for step in tqdm(steps, desc=plan.description, initial=stage.step, total=plan.n_steps, disable=not plan.verbose):
         if step % LOG_EVERY == 0:  # one draw for many steps: fewer, larger operations
+            course.passes(stage)
             picks = sampler.draw(plan.batch_size * min(LOG_EVERY, plan.n_steps - step), generator).split(plan.batch_size)
         curves = None
         while curves is None:
@@ -189,20 +228,23 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
                 batch_size = _halved(batch_size, optimisers)
         average.update()
         pending.append(curves)
+        cut_short = plan.interruptible and course.interruption.asked
         done = step == plan.n_steps - 1 or (best is not None and (step + 1) % monitor.every == 0 and not best.check())
-        if len(pending) == LOG_EVERY or done:
+        if len(pending) == LOG_EVERY or done or cut_short:
             rate = one_cycle(step, plan.n_steps, phases[0].learning_rate)
             history.append({"step": step + 1, **_means(pending), "learning_rate": rate})
-            _check_health(history, best)
-            pending = []
-        if done:
+            stage.step, pending = step + 1, []
+            _check_health(stage, best, course)
+            course.interruption.usable |= plan.interruptible
+        if done or cut_short:
             break
     average.copy_into_modules()
     if best:
         best.copy_into_modules()
-    for module in modules:
-        module.eval()
-    return pd.DataFrame(history)
+    if done:
+        course.finish(stage)
+    else:
+        course.cut_short = f"{plan.description}, after {stage.step} of {plan.n_steps} steps"
 
 
 def _update(phase, optimiser, batch, condition, step, plan, generator):
@@ -235,22 +277,25 @@ def _means(pending):
     return dict(zip(pending[0], means, strict=True))
 
 
-def _check_health(history, best):
-    """Note the latest stop score; on losses that are not finite, or on the monitor's complaint, give up."""
-    entry = history[-1]
+def _check_health(stage, best, course):
+    """Note the latest stop score, or the weights that are sound; give up on NaN or infinity, or on the monitor's complaint."""
+    entry = stage.history[-1]
     bad = [name for name, value in entry.items() if not math.isfinite(value)]
     complaint = f"{', '.join(bad)} became NaN or infinite" if bad else None
     if best:
         entry["stop_score"] = best.latest
-        complaint = complaint or best.monitor.complaint(history)
+        complaint = complaint or best.monitor.complaint(stage.history)
+    elif not complaint and not stage.fallback.keep():
+        complaint = "the weights became NaN or infinite"
     if not complaint:
         return
-    if best:
-        best.copy_into_modules()
-    raise TrainingDivergedError(
+    stage.fallback.copy_into_modules()
+    diverged = (
         f"Training diverged: {complaint}, before step {entry['step']}. Lower the learning rate (a third of it, say), raise "
         'batch_size, or set precision="float32"; check X for extreme values.'
     )
+    course.finish(stage, diverged)
+    raise TrainingDivergedError(diverged)
 
 
 class AdamW:
@@ -280,6 +325,15 @@ class AdamW:
         )  # fmt: skip
         for parameter in parameters:
             parameter.grad = None
+
+    def state(self):
+        """Tensors; `restore` is its inverse."""
+        return {"first": self.first, "second": self.second, "n_steps": self.n_steps}
+
+    def restore(self, state):
+        for name, tensors in self.state().items():
+            for tensor, value in zip(tensors, state[name], strict=True):
+                tensor.copy_(value)
 
 
 def one_cycle(step, n_steps, peak):

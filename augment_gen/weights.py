@@ -1,4 +1,4 @@
-"""Weights other than the last: their running average, and the best of them."""
+"""Weights other than the last: their running average, the best of them, and the latest that were sound."""
 
 import math
 from contextlib import contextmanager
@@ -38,14 +38,22 @@ class WeightAverage:
         for parameter, mean in zip(self.live, self.average, strict=True):
             parameter.copy_(mean)
 
+    def state(self):
+        """JSON values and tensors; `restore` is its inverse."""
+        return {"n_updates": self.n_updates, "average": self.average}
+
+    def restore(self, state):
+        self.n_updates = state["n_updates"]
+        for mean, value in zip(self.average, state["average"], strict=True):
+            mean.copy_(value)
+
 
 class BestWeights:
-    """The averaged weights with the lowest score so far; the first are those before training."""
+    """The averaged weights with the lowest score so far; the first to be checked are those before training."""
 
     def __init__(self, monitor, average, modules):
         self.monitor, self.average, self.modules = monitor, average, modules
         self.lowest, self.misses, self.latest, self.states = math.inf, 0, math.nan, None
-        self.check()
 
     def check(self):
         """Score the averaged weights; returns whether to go on."""
@@ -55,7 +63,7 @@ class BestWeights:
             self.latest = float(self.monitor.score())
             if self.latest < self.lowest or self.states is None:  # the first, whatever its score
                 self.lowest, self.misses = self.latest, 0
-                self.states = [{name: t.clone() for name, t in module.state_dict().items()} for module in self.modules]
+                self.states = _copies(self.modules)
             else:
                 self.misses += 1
             for module in self.modules:
@@ -65,3 +73,40 @@ class BestWeights:
     def copy_into_modules(self):
         for module, state in zip(self.modules, self.states, strict=True):
             module.load_state_dict(state)
+
+    def state(self):
+        """JSON values and tensors; `restore` is its inverse."""
+        return {"lowest": self.lowest, "misses": self.misses, "latest": self.latest, "states": self.states}
+
+    def restore(self, state):
+        self.lowest, self.misses, self.latest, self.states = (state[k] for k in ("lowest", "misses", "latest", "states"))
+
+
+class SoundWeights:
+    """The latest averaged weights without a NaN or an infinity, to fall back on."""
+
+    def __init__(self, average, modules):
+        self.average, self.modules, self.states = average, modules, _copies(modules)
+
+    def keep(self):
+        """Take the present ones, if they are sound; returns whether they are."""
+        with self.average.in_place():
+            sound = bool(torch.stack([p.isfinite().all() for module in self.modules for p in module.parameters()]).all())
+            if sound:
+                self.states = _copies(self.modules)
+        return sound
+
+    def copy_into_modules(self):
+        for module, state in zip(self.modules, self.states, strict=True):
+            module.load_state_dict(state)
+
+    def state(self):
+        """Tensors; `restore` is its inverse."""
+        return {"states": self.states}
+
+    def restore(self, state):
+        self.states = state["states"]
+
+
+def _copies(modules):
+    return [{name: t.detach().clone() for name, t in module.state_dict().items()} for module in modules]

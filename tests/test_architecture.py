@@ -9,8 +9,19 @@ import augment_gen
 
 PACKAGE = Path(augment_gen.__file__).parent
 LEVELS = [
-    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema"},
-    {"conditioning", "codecs", "networks", "training", "latent", "sampling", "persistence", "accounting"},
+    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema", "fingerprints", "interruption"},
+    {
+        "conditioning",
+        "codecs",
+        "networks",
+        "training",
+        "latent",
+        "sampling",
+        "persistence",
+        "accounting",
+        "checkpoints",
+        "course",
+    },
     {"generators"},
     {"pipelines", "evaluation"},
     {"report"},
@@ -18,7 +29,8 @@ LEVELS = [
     {"__main__"},
 ]
 # siblings of one level do not know each other, but for these
-ALLOWED = {("sampling", "conditioning"), ("sampling", "codecs"), ("cli_judge", "cli")}
+ALLOWED = {("sampling", "conditioning"), ("sampling", "codecs"), ("cli_judge", "cli"), ("checkpoints", "persistence")}
+ALLOWED |= {("training", "course"), ("course", "checkpoints")}
 
 
 def room(path):

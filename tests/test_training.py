@@ -7,7 +7,7 @@ from torch import nn
 
 from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
-from augment_gen.training import ClassSampler, Monitor, Phase, Plan, train
+from augment_gen.training import ClassSampler, Monitor, Phase, Plan, one_cycle, train
 from augment_gen.weights import WeightAverage
 
 CPU = torch.device("cpu")
@@ -95,6 +95,30 @@ def test_thread_limit_ends_with_training_even_where_it_fails():
         assert set(seen) == {1} and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("fault", ["loss", "weights"])
+def test_a_training_that_diverges_starts_again_from_the_last_sound_weights_at_a_third_of_the_rate(fault):
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 5.0)
+    weights = []
+
+    def loss(rows, condition, progress, generator):
+        weights.append(model.weight.item())
+        error = (model(rows["x"]) - 3 * rows["x"]).square().mean()
+        if len(weights) == 40:
+            if fault == "loss":
+                return {"loss": error * float("nan")}
+            model.weight.data.fill_(float("inf"))
+        return {"loss": error}
+
+    plan = Plan(n_steps=50, batch_size=4, device=CPU)
+    rows, index = {"x": torch.ones(8, 1)}, torch.zeros(8, dtype=torch.int64)
+    with pytest.warns(TrainingWarning, match="Training diverged: .*before step 50.*Starting again"):
+        history = train([Phase((model,), loss, 0.3)], rows, index, plan, n_classes=1, generator=torch.Generator())
+    assert weights[50] == weights[25], "as they were at the last point of the curves where all was well"
+    assert history["step"].tolist() == [25, 50] and abs(model.weight.item() - 3) < abs(weights[50] - 3)
+    assert history["learning_rate"].iloc[0] == pytest.approx(one_cycle(24, 50, 0.1))
 
 
 def test_the_best_weights_are_kept_not_the_last():

@@ -21,9 +21,10 @@ from augment_gen.errors import InvalidDataError, InvalidParameterError, InvalidT
 from augment_gen.evaluation.arms import make_sources, resolve_estimator
 from augment_gen.evaluation.assembly import assemble
 from augment_gen.evaluation.cells import Setting, run_cell
-from augment_gen.evaluation.checkpoint import Checkpoint, data_fingerprint, settings_fingerprint
+from augment_gen.evaluation.checkpoint import Checkpoint
 from augment_gen.evaluation.classifier_scores import SCORES
 from augment_gen.evaluation.comparison import ComparisonResult
+from augment_gen.fingerprints import data_fingerprint, settings_fingerprint
 from augment_gen.sampling.resampled import named_augmenters
 from augment_gen.seeding import draw_seed, numpy_generator
 

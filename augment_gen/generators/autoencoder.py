@@ -14,7 +14,7 @@ from augment_gen.training import Phase, Plan, train
 RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
 
 
-def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
+def fit_autoencoder(estimator, rows, class_index, rng, latent_density, course):
     """Train an autoencoder on the rows of an estimator's codec, then fit the density of each class to its latents.
 
     Parameters
@@ -27,6 +27,7 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
     rng : numpy.random.Generator
     latent_density : str
         As ``ConditionalVAE(latent_density=)``.
+    course : Course
 
     Returns
     -------
@@ -37,7 +38,7 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
     """
     recipe = RECIPES[estimator.codec_.modality](estimator.codec_, estimator.conditions_.counts_)
     settings = with_given(recipe.settings, estimator, len(class_index))
-    plan = _plan(estimator, recipe, settings)
+    plan = _plan(estimator, recipe, settings, course)
     network = recipe.network(settings, torch_generator(draw_seed(rng))).to(plan.device)
     generator = torch_generator(draw_seed(rng), plan.device)
     index, n_classes = torch.from_numpy(class_index), len(recipe.class_counts)
@@ -56,7 +57,7 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density):
     return decoder, history, plan
 
 
-def _plan(estimator, recipe, settings):
+def _plan(estimator, recipe, settings, course):
     device = resolve_device(estimator.device)
     return Plan(
         n_steps=settings.n_steps,
@@ -68,4 +69,6 @@ def _plan(estimator, recipe, settings):
         verbose=estimator.verbose,
         max_threads=recipe.max_threads,
         description="autoencoder",
+        course=course,
+        interruptible=True,
     )

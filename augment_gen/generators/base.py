@@ -8,16 +8,20 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+import torch
 from imblearn.over_sampling.base import BaseOverSampler
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from augment_gen.checkpoints import describe_fit
 from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
+from augment_gen.course import Course
 from augment_gen.errors import InvalidRequestError, InvalidTypeError
 from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
+from augment_gen.interruption import Interruption, is_direct_call
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.rounds import Rounds, as_filters
 from augment_gen.sampling.screening import Screening
@@ -48,8 +52,12 @@ class BaseGenerator(BaseOverSampler):
 
     # ---------------------------------------------------------------- public
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, checkpoint_dir=None):
         """Train on X (n rows or images) and y (n labels).
+
+        The first Ctrl-C ends the training with what it has learned so far, as soon as that is of any use, and a warning;
+        before that, and at the second, nothing is changed and KeyboardInterrupt raised. That is also so wherever `fit` is not
+        called by your own code: within cross-validation, a comparison or `fit_resample`, Ctrl-C stops the whole.
 
         Parameters
         ----------
@@ -61,6 +69,13 @@ class BaseGenerator(BaseOverSampler):
             before its transform; above 2 GB they are kept in a temporary file rather than in memory.
         y : array-like (n,)
             Class labels: str, int, bool or categorical. At least two classes. None for a dataset, which has its own.
+        checkpoint_dir : str or path-like, optional
+            A folder, of this fit alone, in which to keep the last two checkpoints: one every half minute (or less often, so
+            that they take at most 3 % of the time), and one whenever a network is finished. The same call after a crash goes
+            on from there, and ends with the same generator, bit for bit on the same machine's CPU; also where
+            ``random_state`` is None, since the seed is kept. The checkpoints of a finished fit stay, so that nothing is lost
+            before it is saved: the same call then returns at once with the same generator. Delete the folder to train anew.
+            They hold weights learned from X and no code.
 
         Notes
         -----
@@ -78,13 +93,23 @@ class BaseGenerator(BaseOverSampler):
         ClassTooSmallError
             A class has fewer than ``min_class_size`` rows.
         TrainingDivergedError
-            The loss became NaN or infinite.
+            The loss became NaN or infinite, and once more at a third of the learning rate.
+        CheckpointError
+            `checkpoint_dir` holds checkpoints of other data, parameters or library versions, which the message names; or
+            nothing can be written there. What is in it is left as it was.
+
+        Warns
+        -----
+        TrainingInterruptedWarning
+            Ctrl-C ended the training. As an error (``warnings.simplefilter``) it leaves the generator as it was.
+        TrainingWarning
+            The training diverged and was started again, or a checkpoint is damaged or could not be written.
         """
-        self._fit(X, y)
+        self._fit(X, y, checkpoint_dir, Interruption(listens=is_direct_call()))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit_resample(self, X, y, *, filters=None, on_shortfall="warn", allow_copies=False):
+    def fit_resample(self, X, y, *, filters=None, on_shortfall="warn", allow_copies=False, checkpoint_dir=None):
         """Train, then return X and y with synthetic rows behind, as many as ``sampling_strategy`` says.
 
         The original rows come first, untouched. ``synthetic_mask_`` tells which rows are synthetic.
@@ -95,22 +120,24 @@ class BaseGenerator(BaseOverSampler):
             As for `fit`.
         filters, on_shortfall, allow_copies
             As for `sample`; filters that can be fitted are copied and fitted to X and y.
+        checkpoint_dir
+            As for `fit`.
 
         Returns
         -------
         X_resampled, y_resampled
             In the containers and dtypes of X and y.
         """
-        return self._fit_resample(X, y, filters, on_shortfall, allow_copies)
+        return self._fit_resample(X, y, filters, on_shortfall, allow_copies, checkpoint_dir)
 
-    def _fit_resample(self, X, y, filters=None, on_shortfall="warn", allow_copies=False):
+    def _fit_resample(self, X, y, filters=None, on_shortfall="warn", allow_copies=False, checkpoint_dir=None):
         if is_dataset(X):
             raise InvalidTypeError(
                 "fit_resample takes arrays, frames or lists. For a dataset use augment_gen.pipelines.rebalance_dataset."
             )
         check_allow_copies(allow_copies)
         filters = as_filters(filters, on_shortfall, X, y)
-        wanted = self._fit(X, y)
+        wanted = self._fit(X, y, checkpoint_dir)
         X_new, y_new = self._sample(wanted, draw_seed(self._stream), 1.0, filters, on_shortfall, allow_copies)
         self.synthetic_mask_ = np.arange(_num_samples(X) + len(wanted)) >= _num_samples(X)
         X_all = self.codec_.concatenate(X, X_new)
@@ -248,36 +275,40 @@ class BaseGenerator(BaseOverSampler):
 
     # --------------------------------------------------------------- fitting
     @abstractmethod
-    def _fit_generator(self, rows, class_index, rng):
-        """Train on the codec's rows (dict of tensors) and their classes, int64 (n,).
+    def _fit_generator(self, rows, class_index, rng, course):
+        """Train on the codec's rows (dict of tensors) and their classes, int64 (n,); `course` goes into every `Plan`.
 
         Sets ``decoder_``, a `FittedDecoder` that rows are drawn with, and ``history_``, a DataFrame of the curves.
         """
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, checkpoint_dir=None, interruption=None):
         """Train; returns the classes of the rows that ``sampling_strategy`` asks for.
 
-        Where that fails or is interrupted, the estimator is what it was before.
+        Where that fails or is interrupted too early, the estimator is what it was before.
         """
-        before = dict(vars(self))
+        before, course = dict(vars(self)), Course(interruption)
         try:
-            return self._fit_anew(X, y)
+            with torch.enable_grad(), course.interruption:  # both are as before behind it, whatever interrupts
+                wanted = self._fit_anew(X, y, checkpoint_dir, course)
+            course.warn_if_interrupted(checkpoint_dir)
+            return wanted
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # in one go, whatever interrupts
             raise
 
-    def _fit_anew(self, X, y):
+    def _fit_anew(self, X, y, checkpoint_dir, course):
         X, y = read(X, y)
         check_X(self, X, y)
         self.conditions_, class_index = ConditionEncoder().fit(y)
         check_classes(self.conditions_, self.min_class_size)
         wanted, self.sampling_strategy_ = rows_missing(self.sampling_strategy, class_index, self.conditions_)
         rng = numpy_generator(self.random_state)
+        if checkpoint_dir is not None:
+            course.keep_in(checkpoint_dir, describe_fit(self, X, class_index, self.conditions_.classes_), rng)
         self._stream = np.random.default_rng(draw_seed(rng))
         self.codec_ = self._make_codec(infer_codec(X)).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
-        self._fit_generator(self.codec_.encode(X), class_index, rng)
+        self._fit_generator(self.codec_.encode(X), class_index, rng, course)
         draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
         screening = Screening(self.codec_, self.decoder_)
         self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter is not False)

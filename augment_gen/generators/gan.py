@@ -159,14 +159,15 @@ class ConditionalGAN(BaseGenerator):
         self.random_state = random_state
 
     # --------------------------------------------------------------- fitting
-    def _fit_generator(self, rows, class_index, rng):
+    def _fit_generator(self, rows, class_index, rng, course):
         modality = self.codec_.modality
-        self.decoder_, warm_up, plan = fit_autoencoder(self, rows, class_index, rng, "auto")
+        self.decoder_, warm_up, plan = fit_autoencoder(self, rows, class_index, rng, "auto", course)
         min_size = MIN_ADVERSARIAL[modality] if self.min_adversarial_size == "auto" else self.min_adversarial_size
         adversary = ADVERSARIES[modality](self.decoder_, rows, class_index, min_size)
-        self._adversarial = np.isin(np.arange(len(self.classes_)), adversary.trained)
+        trained = [] if course.interruption.asked else adversary.trained
+        self._adversarial = np.isin(np.arange(len(self.classes_)), trained)
         self.history_ = warm_up.assign(stage="autoencoder")
-        if len(adversary.trained):
+        if len(trained):
             plan = replace(plan, description="adversary")
             curves = self._polish(adversary, with_given(adversary.settings, self, len(class_index)), plan, rng)
             self.history_ = pd.concat([self.history_, curves.assign(stage="adversarial")], ignore_index=True)

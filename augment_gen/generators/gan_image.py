@@ -10,7 +10,6 @@ beyond pixels", arXiv:1512.09300, but with a fixed encoder): the densities stay 
 imbalanced MNIST, that term makes the difference between a stop score that falls throughout and one that soon rises.
 """
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -133,8 +132,9 @@ class ImageAdversary:
         generator = torch_generator(draw_seed(rng), plan.device)
         discriminator = self._discriminator(settings, rng).to(plan.device, memory_format=torch.channels_last)
         game = _Game(self, discriminator, settings, plan.device, rng)
+        rate, memory = settings.discriminator_learning_rate, tuple(game.usual.values())
         phases = [
-            Phase((discriminator,), game.discriminate, settings.discriminator_learning_rate, betas=(0.0, 0.9)),
+            Phase((discriminator,), game.discriminate, rate, betas=(0.0, 0.9), memory=memory),
             Phase((FixedNorms(self.network.decoder),), game.generate, settings.generator_learning_rate, betas=(0.0, 0.9)),
         ]
         mean, deviation = self.decoder.posterior(self.rows, self.class_index, generator)
@@ -225,7 +225,6 @@ class _Game:
         self.network, self.codec = adversary.network, adversary.codec
         self.discriminator, self.settings = discriminator, settings
         self.look = resolve_diff_augmentation(settings.diff_augment)
-        self.steps = itertools.count()
         self.usual = {"real": torch.zeros((), device=device), "fake": torch.zeros((), device=device)}
         self.shown = torch.zeros(len(adversary.counts), device=device)
         self.shown[torch.from_numpy(adversary.trained)] = 1.0
@@ -236,7 +235,7 @@ class _Game:
 
         Rows of the classes that the discriminator is not to be shown weigh nothing.
         """
-        lazy = next(self.steps) % R1_EVERY == 0
+        lazy = round(progress * self.settings.n_steps) % R1_EVERY == 0
         with torch.no_grad():
             real = self.look(self.codec.inputs(rows, generator)["images"], generator)
             fake = self.look(self.network.decode(self._draw(condition, generator), condition)["images"], generator)

@@ -7,7 +7,6 @@ DEVIATION: latents are drawn from the autoencoder's class densities, not from N(
 are where the decoder has been trained, so its rows are close to real ones before the first adversarial step.
 """
 
-import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,7 +91,7 @@ class TableAdversary:
         }  # fmt: skip
         discriminator = build(TableDiscriminator, architecture, torch_generator(draw_seed(rng))).to(plan.device)
         latents = self._latents(rng).to(plan.device)
-        steps, shared = itertools.count(), {}
+        shared = {}
 
         def draw(condition, generator):
             number = torch.randint(latents.shape[1], condition.shape, generator=generator, device=condition.device)
@@ -103,7 +102,7 @@ class TableAdversary:
             real = shared["real"] = real_rows(head, self.codec.inputs(rows, generator))
             with torch.no_grad():
                 fake = draw(condition, generator)
-            lazy = next(steps) % R1_EVERY == 0
+            lazy = round(progress * settings.n_steps) % R1_EVERY == 0
             both = torch.cat([real.requires_grad_(lazy), fake])
             said_real, said_fake = discriminator(both, condition.repeat(2), n_groups=2).chunk(2)
             loss = F.relu(1 - said_real).mean() + F.relu(1 + said_fake).mean()

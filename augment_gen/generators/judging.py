@@ -38,7 +38,7 @@ def fit_judge(judge, inputs, numbers, class_index, n_classes, plan, generator):
     def loss(rows, condition, progress, generator):
         return {"loss": F.cross_entropy(judge(inputs(rows["number"], generator)).float(), condition)}
 
-    plan = replace(plan, class_tempering=0.0, ema_decay=JUDGE_AVERAGE)
+    plan = replace(plan, class_tempering=0.0, ema_decay=JUDGE_AVERAGE, interruptible=False)
     phase, mine = Phase((judge,), loss, JUDGE_RATE, weight_decay=JUDGE_DECAY), class_index[numbers]
     train([phase], {"number": numbers}, mine, plan, n_classes=n_classes, generator=generator)
     recalibrate(judge, batches(loss, {"number": numbers}, mine, n_classes, plan, generator))

@@ -92,7 +92,7 @@ def refuse_fitted_filters(filters):
         )
 
 
-def fit_privately(estimator, X, y):
+def fit_privately(estimator, X, y, checkpoint_dir=None):
     """Fit the estimator, and set its ``privacy_report_``.
 
     Returns
@@ -102,12 +102,16 @@ def fit_privately(estimator, X, y):
 
     Raises
     ------
-    InvalidDataError, InvalidParameterError
+    InvalidDataError, InvalidParameterError, InvalidRequestError
         X, y or a parameter that cannot be used, or would void the guarantee.
     MissingExtraError
         Opacus is not installed.
     """
     parts = check_privacy(estimator)
+    if checkpoint_dir is not None:
+        raise InvalidRequestError(
+            "checkpoint_dir cannot go with privacy=: checkpoints hold what no noise covers yet."
+        )
     X, y = read(X, y)
     check_X(estimator, X, y)
     if infer_codec(X) is not TableCodec:

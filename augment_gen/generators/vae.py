@@ -244,21 +244,22 @@ class ConditionalVAE(BaseGenerator):
         return self.codec_.decode(self.decoder_.decode(z, class_index, rng, temperature), class_index, rng)
 
     # --------------------------------------------------------------- fitting
-    def _fit_anew(self, X, y):
+    def _fit_anew(self, X, y, checkpoint_dir, course):
         if self.privacy is not None:
-            return fit_privately(self, X, y)
+            return fit_privately(self, X, y, checkpoint_dir)
         self.privacy_report_ = None
-        return super()._fit_anew(X, y)
+        return super()._fit_anew(X, y, checkpoint_dir, course)
 
-    def _fit_resample(self, X, y, filters=None, on_shortfall="warn", allow_copies=False):
+    def _fit_resample(self, X, y, *settings):
         if self.privacy is not None:
             refuse_originals()
-        return super()._fit_resample(X, y, filters, on_shortfall, allow_copies)
+        return super()._fit_resample(X, y, *settings)
 
-    def _sample(self, wanted, seed, temperature, filters, on_shortfall, allow_copies):
+    def _request(self, n_samples, y, temperature, filters, *settings):
+        request = super()._request(n_samples, y, temperature, filters, *settings)
         if self.privacy is not None:
-            refuse_fitted_filters(filters)
-        return super()._sample(wanted, seed, temperature, filters, on_shortfall, allow_copies)
+            refuse_fitted_filters(request[3])
+        return request
 
-    def _fit_generator(self, rows, class_index, rng):
-        self.decoder_, self.history_, _ = fit_autoencoder(self, rows, class_index, rng, self.latent_density)
+    def _fit_generator(self, rows, class_index, rng, course):
+        self.decoder_, self.history_, _ = fit_autoencoder(self, rows, class_index, rng, self.latent_density, course)

@@ -173,8 +173,8 @@ class WarpVAE(BaseGenerator):
     def _make_codec(self, codec):
         return images_only(self, codec)()
 
-    def _fit_generator(self, rows, class_index, rng):
-        training = WarpTraining(self, rows, class_index, rng)
+    def _fit_generator(self, rows, class_index, rng, course):
+        training = WarpTraining(self, rows, class_index, rng, course)
         network = training.network(DeformationVAE, latent_dim=training.settings.latent_dim)
         self.history_, posterior = training.learn(network)
         self.decoder_ = training.warper(network, posterior, self.strength)
@@ -280,8 +280,8 @@ class ElasticWarp(BaseGenerator):
     def _make_codec(self, codec):
         return images_only(self, codec)()
 
-    def _fit_generator(self, rows, class_index, rng):
-        training = WarpTraining(self, rows, class_index, rng)
+    def _fit_generator(self, rows, class_index, rng, course):
+        training = WarpTraining(self, rows, class_index, rng, course)
         network = training.network(ElasticField, displacement=float(self.displacement))
         self.history_ = pd.DataFrame({"step": np.empty(0, dtype=np.int64), "loss": np.empty(0)})
         self.decoder_ = training.warper(network, PooledPosterior.standard(network.latent_dim))

@@ -71,9 +71,10 @@ class WarpTraining:
         As encoded by the codec.
     class_index : int64 array (n,)
     rng : numpy.random.Generator
+    course : Course
     """
 
-    def __init__(self, estimator, rows, class_index, rng):
+    def __init__(self, estimator, rows, class_index, rng, course):
         self.estimator, self.codec, self.rng = estimator, estimator.codec_, rng
         channels, height, width = self.codec.format_.size
         self.n_values, self.n_classes = channels * height * width, len(estimator.conditions_.counts_)
@@ -97,6 +98,8 @@ class WarpTraining:
             verbose=estimator.verbose,
             max_threads=1 if max(height, width) <= SMALL_SIDE else None,
             description="deformations",
+            course=course,
+            interruptible=True,
         )
 
     def network(self, network_class, **architecture):

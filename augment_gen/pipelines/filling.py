@@ -28,8 +28,9 @@ PAGE = 256  # images drawn at a time from a stream of noise of their own, so tha
 
 
 def rebalance_folder(
-    source, out, generator, *, seed=0, size=None, on_error="raise", synthetic_only=False, force=False, verbose=0
-):
+    source, out, generator, *, seed=0, size=None, on_error="raise", synthetic_only=False, checkpoint_dir=None, force=False,
+    verbose=0,
+):  # fmt: skip
     """Copy a class folder, byte for byte, and add synthetic images as the generator's ``sampling_strategy`` says.
 
     Parameters
@@ -44,6 +45,8 @@ def rebalance_folder(
         As for `read_image_folder`. Real files are copied as they are, whatever `size` says; unreadable ones are not copied.
     synthetic_only : bool
         Copy no real files.
+    checkpoint_dir : str or path-like, optional
+        As for the generator's ``fit``.
     force : bool
         Remove what an earlier run wrote to `out`, when the generator is trained. Other files there are left as they are.
     verbose : int
@@ -84,7 +87,7 @@ def rebalance_folder(
             real = [] if synthetic_only else [file.path.relative_to(source) for file in files]
             rows = [manifest_row(file.as_posix(), file.parts[0], None) for file in real]
             output.refuse_taken(rows)
-            generator.fit(images, np.array([file.label for file in files]))
+            generator.fit(images, np.array([file.label for file in files]), checkpoint_dir=checkpoint_dir)
             output.start(rows + _planned(generator.sampling_strategy_, Provenance.of(generator, seed)), generator)
         with tqdm(output.missing(), desc="copying", unit="image", disable=not verbose) as bar:
             for row in bar:

@@ -155,7 +155,9 @@ def write_table(path, synthetic, *, real=None, mark=None, record=None, force=Fal
                 Path(beside).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def rebalance_table(source, out, generator, target, *, seed=0, mark=None, synthetic_only=False, force=False):
+def rebalance_table(
+    source, out, generator, target, *, seed=0, mark=None, synthetic_only=False, checkpoint_dir=None, force=False
+):
     """Write a table again with synthetic rows behind, as many as the generator's ``sampling_strategy`` says.
 
     Parameters
@@ -172,6 +174,8 @@ def rebalance_table(source, out, generator, target, *, seed=0, mark=None, synthe
         As for `write_table`.
     synthetic_only : bool
         Leave the real rows out.
+    checkpoint_dir : str or path-like, optional
+        As for the generator's ``fit``.
 
     Returns
     -------
@@ -186,7 +190,7 @@ def rebalance_table(source, out, generator, target, *, seed=0, mark=None, synthe
     _check_mark(mark, table.frame)
     if read_provenance(source):
         raise InvalidDataError(f"{str(source)!r} holds synthetic rows already. Start from the table of real rows.")
-    generator.fit(X, y)
+    generator.fit(X, y, checkpoint_dir=checkpoint_dir)
     X_new, y_new = generator.sample(generator.sampling_strategy_, random_state=seed)
     labels = table.spelled(target, y_new) if Path(out).suffix.lower() == ".csv" else y_new
     synthetic = X_new.assign(**{target: labels})[table.frame.columns]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from augment_gen import __version__
-from augment_gen.evaluation.checkpoint import data_fingerprint
+from augment_gen.fingerprints import data_fingerprint
 
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "imbalanced-learn", "torch")
 SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
