@@ -15,6 +15,7 @@ from torch.optim.adamw import adamw
 from tqdm.auto import tqdm
 
 from augment_gen.devices import at_most_threads
+from augment_gen.distributed import current_share
 from augment_gen.errors import TrainingDivergedError
 from augment_gen.weights import BestWeights, WeightAverage
 
@@ -159,6 +160,8 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     condition = class_index.to(plan.device)
     sampler = ClassSampler(class_index, n_classes, plan.class_tempering, plan.device)
     modules = list(dict.fromkeys(module for phase in phases for module in phase.modules))
+    share = current_share()  # all of the work, unless several processes train together
+    noise, monitor = share.joined(modules, plan.batch_size, generator), share.monitoring(monitor)
     optimisers = [AdamW(phase) for phase in phases]
     average = WeightAverage(modules, plan.ema_decay)
     best = BestWeights(monitor, average, modules) if monitor else None
@@ -168,17 +171,17 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     for step in tqdm(range(plan.n_steps), desc=plan.description, disable=not plan.verbose):
         if step % LOG_EVERY == 0:  # one draw for many steps: fewer, larger operations
             picks = sampler.draw(plan.batch_size * min(LOG_EVERY, plan.n_steps - step), generator).split(plan.batch_size)
-        index = picks[step % LOG_EVERY]
+        index = picks[step % LOG_EVERY][share.rows]
         batch = {name: tensor[index] for name, tensor in rows.items()}
         curves = {}
         for phase, optimiser in zip(phases, optimisers, strict=True):
-            curves |= _update(phase, optimiser, batch, condition[index], step, plan, generator)
+            curves |= _update(phase, optimiser, batch, condition[index], step, plan, noise, share)
         average.update()
         pending.append(curves)
         done = step == plan.n_steps - 1 or (best is not None and (step + 1) % monitor.every == 0 and not best.check())
         if len(pending) == LOG_EVERY or done:
             rate = one_cycle(step, plan.n_steps, phases[0].learning_rate)
-            history.append({"step": step + 1, **_means(pending), "learning_rate": rate})
+            history.append({"step": step + 1, **_means(pending, share), "learning_rate": rate})
             _check_health(history, best)
             pending = []
         if done:
@@ -186,25 +189,27 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     average.copy_into_modules()
     if best:
         best.copy_into_modules()
+    share.equalise(modules)
     for module in modules:
         module.eval()
     return pd.DataFrame(history)
 
 
-def _update(phase, optimiser, batch, condition, step, plan, generator):
+def _update(phase, optimiser, batch, condition, step, plan, generator, share):
     """One step of one phase; returns its curves, still on the device."""
     with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
         losses = phase.loss(batch, condition, step / plan.n_steps, generator)
     losses["loss"].backward(inputs=optimiser.parameters)  # and not into the modules of other phases
+    share.average_gradients(optimiser.parameters, len(condition), plan.batch_size)
     nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
     optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
     return {name: value.detach() for name, value in losses.items()}
 
 
-def _means(pending):
+def _means(pending, share):
     """Means of the curves of several steps: the one moment when the device is waited for."""
-    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0).tolist()
-    return dict(zip(pending[0], means, strict=True))
+    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0)
+    return dict(zip(pending[0], share.mean(means).tolist(), strict=True))
 
 
 def _check_health(history, best):

@@ -9,7 +9,7 @@ import augment_gen
 
 PACKAGE = Path(augment_gen.__file__).parent
 LEVELS = [
-    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema"},
+    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema", "distributed"},
     {"conditioning", "codecs", "networks", "training", "latent", "sampling", "persistence", "accounting"},
     {"generators"},
     {"pipelines", "evaluation"},

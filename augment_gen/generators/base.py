@@ -8,6 +8,7 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+import torch
 from imblearn.over_sampling.base import BaseOverSampler
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
@@ -16,6 +17,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
+from augment_gen.distributed import current_share
 from augment_gen.errors import InvalidTypeError
 from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
@@ -224,11 +226,14 @@ class BaseGenerator(BaseOverSampler):
         self.conditions_, class_index = ConditionEncoder().fit(y)
         check_classes(self.conditions_, self.min_class_size)
         wanted, self.sampling_strategy_ = rows_missing(self.sampling_strategy, class_index, self.conditions_)
-        rng = numpy_generator(self.random_state)
+        share = current_share()
+        rng = share.seeded(numpy_generator(self.random_state))
         self._stream = np.random.default_rng(draw_seed(rng))
         self.codec_ = self._make_codec(infer_codec(X)).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
-        self._fit_generator(self.codec_.encode(X), class_index, rng)
+        rows = self.codec_.encode(X)
+        share.check_same_data([torch.from_numpy(class_index), *rows.values()])
+        self._fit_generator(rows, class_index, rng)
         draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
         screening = Screening(self.codec_, self.decoder_)
         self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter is not False)
