@@ -77,7 +77,7 @@ class Share:
         batch_size : int
             Rows of a batch of all processes together.
         generator : torch.Generator
-            In the same state everywhere, and again so when it leaves: what is drawn from it after the training is drawn alike.
+            In the same state everywhere. Batches are drawn from it, and nothing else, so that it stays so.
 
         Raises
         ------
@@ -88,11 +88,11 @@ class Share:
             return generator
         if batch_size < 2 * self.n_processes:
             raise InvalidParameterError(
-                f"batch_size={batch_size} is shared out among {self.n_processes} processes, which leaves one of them less than two "
-                f"rows. Set batch_size to {2 * self.n_processes} or more, or start fewer processes."
+                f"batch_size={batch_size} is shared out among {self.n_processes} processes, which leaves one of them less than "
+                f"two rows. Set batch_size to {2 * self.n_processes} or more, or start fewer processes."
             )
         self.equalise(modules)
-        seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+        seed = zlib.crc32(generator.get_state().numpy())  # which draws nothing: the batches are those of one process alone
         return torch_generator(seed + self.rank, generator.device)
 
     def monitoring(self, monitor):
@@ -129,7 +129,8 @@ class Share:
                 tensor.copy_(_from_first(tensor))
 
 
-_active = ContextVar("share", default=Share())
+ALONE = Share()
+_active = ContextVar("share", default=ALONE)
 
 
 def current_share():
@@ -178,7 +179,7 @@ def data_parallel():
     ours = distributed.is_available() and not distributed.is_initialized() and _started_by_torchrun()
     with _process_group() if ours else nullcontext():
         grouped = distributed.is_available() and distributed.is_initialized()
-        share = Share(distributed.get_rank(), distributed.get_world_size()) if grouped else Share()
+        share = Share(distributed.get_rank(), distributed.get_world_size()) if grouped else ALONE
         token = _active.set(share)
         try:
             yield share

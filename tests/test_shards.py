@@ -7,14 +7,16 @@ import subprocess
 import sys
 import tarfile
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from augment_gen import ConditionalVAE, load
+from augment_gen.cli import app
 from augment_gen.distributed import worker
 from augment_gen.errors import InvalidDataError, InvalidRequestError, OutputExistsError
+from augment_gen.pipelines.filling import by_frequency
 from augment_gen.pipelines.provenance import SYNTHETIC, file_hash, read_provenance
 from augment_gen.pipelines.shards import sample_shards
 
@@ -166,15 +168,25 @@ def test_workers_are_numbered_by_torchrun_or_by_srun(monkeypatch):
 def test_the_command_as_two_workers_at_once(table_model, tmp_path):
     command = [sys.executable, "-m", "augment_gen", "sample", str(table_model), "--n", "40", "--shards", "4"]
     environment = {**os.environ, "WORLD_SIZE": "2"}
-    start = lambda rank: subprocess.Popen(
-        [*command, "--out", str(tmp_path / "out")], env={**environment, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-    )
+    command += ["--out", str(tmp_path / "out")]
+    start = lambda rank: subprocess.Popen(command, env={**environment, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
     workers = [start(rank) for rank in (0, 1)]
     complaints = [process.communicate()[1] for process in workers]
     assert [process.returncode for process in workers] == [0, 0], complaints
-    by_frequency = np.array([len(pd.read_parquet(tmp_path / "out" / f"shard-{i:06d}.parquet")) for i in range(4)])
-    assert by_frequency.tolist() == [10] * 4 and (tmp_path / "out" / "_manifest.json").exists()
-    refused = subprocess.run(
-        [*command[:-2], "--out", str(tmp_path / "t.csv")], env={**environment, "RANK": "0"}, capture_output=True, text=True
+    assert len(pd.read_parquet(tmp_path / "out")) == 40 and (tmp_path / "out" / "_manifest.json").exists()
+    alone = sample_shards(
+        load(table_model), tmp_path / "alone", by_frequency(load(table_model), 40), 4, model=table_model, seed=0
     )
-    assert refused.returncode == 2 and "Give --shards" in refused.stderr
+    assert len(alone) == 4 and contents(tmp_path / "alone") == contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [([], "Give --shards"), (["--shards", "2", "--mark", "made"], "--mark is not for shards")],
+)
+def test_the_command_refuses_what_workers_cannot_do(table_model, tmp_path, monkeypatch, options, message):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    arguments = ["sample", str(table_model), "--n", "4", "--out", str(tmp_path / "out.csv"), *options]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and message in done.stderr and not (tmp_path / "out.csv").exists()

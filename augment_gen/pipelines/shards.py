@@ -186,8 +186,8 @@ class ShardFolder:
         if not force:
             changed = ", ".join(name for name in self.request if before.get(name) != self.request[name])
             raise OutputExistsError(
-                f"{str(self.root)!r} holds shards of a run that differs in {changed}. Name another folder, or replace them with "
-                "force=True."
+                f"{str(self.root)!r} holds shards of a run that differs in {changed}. Name another folder, or replace them "
+                "with force=True."
             )
 
     def _clear(self, before):
@@ -205,7 +205,9 @@ class ShardFolder:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise InvalidDataError(f"{str(self.root / name)!r} is damaged ({error}). Remove it, or name another folder.") from error
+            raise InvalidDataError(
+                f"{str(self.root / name)!r} is damaged ({error}). Remove it, or name another folder."
+            ) from error
 
     def _write(self, name, content):
         with written_aside(self.root / name) as aside:
@@ -263,8 +265,8 @@ def _checked_worker(worker, force):
         raise InvalidRequestError(f"worker must be (rank, n_workers) with 0 <= rank < n_workers; got {worker!r}.")
     if force and n_workers > 1:
         raise InvalidRequestError(
-            f"force=True removes shards that one of the other {n_workers - 1} workers may just have written. Remove the folder first, or "
-            "start with one worker."
+            f"force=True removes shards that one of the other {n_workers - 1} workers may just have written. Remove the folder "
+            "first, or start with one worker."
         )
     return rank, n_workers
 

@@ -4,7 +4,8 @@
 
 Every measurement is a fresh process with a time limit; what is in --out already is not measured again, so that an interrupted
 run goes on. Afterwards --out holds measurements.jsonl, machine.json, results.md and plots. `--peers` is the Python of an
-environment that has ctgan, imbalanced-learn and pyarrow (`make peers`): CTGAN is not open source, so nothing here depends on it.
+environment that has ctgan, imbalanced-learn and pyarrow (`make peers`); CTGAN is not open source, so nothing here depends on
+it. What is in --out should be of one machine: name another folder for another.
 """
 
 import argparse
@@ -95,7 +96,7 @@ def peer_versions(python):
     """{"peers": versions in the other environment}."""
     if python is None:
         return {}
-    code = "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in ('ctgan', 'rdt', 'torch', 'pandas')}))"
+    code = "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in ('ctgan', 'rdt', 'torch')}))"
     return {"peers": json.loads(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout)}
 
 

@@ -3,8 +3,8 @@
     python measure.py '{"competitor": "vae", "data": "...", "device": "cpu", "seed": 0, "threads": 1, "n_sample": 1000}'
 
 Prints one line of JSON per phase: "fit", "sample" (rows by frequency), "fill" (rows that balance the classes), or "rebalance"
-(SMOTE, which fits and fills in one). Wall time; CPU time of all threads, which other work on the machine hardly changes; and the
-highest memory of the phase above what was in use before the fit, with the data read and the libraries imported.
+(SMOTE, which fits and fills in one). Wall time; CPU time of all threads, which other work on the machine changes less; and
+the highest memory of the phase above what was in use before the fit, with the data read and the libraries imported.
 """
 
 import json

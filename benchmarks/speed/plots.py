@@ -20,7 +20,9 @@ def growth(found, axes, out):
                 clock = "cpu_s" if (one["device"] == "cpu").all() else "wall_s"
                 median = one.groupby(axis)[clock].median()
                 label = competitor if epochs == "default" else f"{competitor}, {epochs} epochs"
-                panel.loglog(median.index, median, marker="o", markersize=3, label=label if phase != "rebalance" else f"{label} (all)")
+                panel.loglog(
+                    median.index, median, marker="o", markersize=3, label=label if phase != "rebalance" else f"{label} (all)"
+                )
             panel.set(title=names[0], xlabel=group, ylabel="seconds")
             panel.legend(fontsize=7)
         figure.savefig(out / f"growth_{group}.png", **SMALL)

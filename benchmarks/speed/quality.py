@@ -24,7 +24,9 @@ def scores(path, adult, seed):
     both = both.assign(label=np.concatenate([y_test, y.iloc[: len(X_test)]]) == y_test.iloc[0])
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     said = cross_val_predict(_trees(both, seed), both, side, cv=folds, method="predict_proba")[:, 1]
-    learned = _trees(_codes(X_test, X_test), seed, class_weight="balanced").fit(_codes(X, X_test).iloc[:32_561], y.iloc[:32_561])
+    learned = _trees(_codes(X_test, X_test), seed, class_weight="balanced").fit(
+        _codes(X, X_test).iloc[:32_561], y.iloc[:32_561]
+    )
     accuracy = balanced_accuracy_score(y_test, learned.predict(_codes(X_test, X_test)))
     return {"c2st": round(roc_auc_score(side, said), 4), "tstr": round(accuracy, 4)}
 

@@ -57,7 +57,7 @@ def _tensors(values):
 
 
 def clock(device):
-    """Seconds now, once the device is done: of the CPU on a single thread, since other work on its core is not counted there."""
+    """Seconds now, once the device is done; of CPU time on a single thread, which leaves other work on its core out."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.process_time() if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()

@@ -115,7 +115,8 @@ def roofline(networks):
 
 def ceilings_text(ceilings):
     of = lambda kind: ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in ceilings[kind].items())
-    return f"Ceilings: matrix product {of('matmul')}; 3 x 3 convolution {of('convolution')}; copy {ceilings['copy'] / 1e9:,.1f} GB/s."
+    copy = f"{ceilings['copy'] / 1e9:,.1f} GB/s"
+    return f"Ceilings: matrix product {of('matmul')}; 3 x 3 convolution {of('convolution')}; copy {copy}."
 
 
 def machine_text(described):

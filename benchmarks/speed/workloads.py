@@ -119,7 +119,7 @@ def adult_test(path):
 
 
 def _images(workload, real, rng):
-    """Real images, resized and repeated (moved by up to two pixels) as need be: MNIST at 28 pixels, else CIFAR-10, else digits."""
+    """Real images, resized, and repeated (moved by up to two pixels) as need be: MNIST at 28 pixels, CIFAR-10, or digits."""
     if workload.side == 28 and real["mnist"]:
         images, labels = _mnist(real["mnist"])
     elif workload.side != 28 and real["cifar"]:
