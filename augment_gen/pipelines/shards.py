@@ -72,6 +72,22 @@ def sample_shards(generator, out, counts, n_shards, *, model, seed=0, worker=(0,
         Parameters that cannot be met; the message says why.
     OutputExistsError
         `out` holds something else, or shards of another request.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from sklearn.datasets import load_iris
+    >>> from augment_gen import ConditionalVAE
+    >>> from augment_gen.pipelines.shards import sample_shards
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> gen = ConditionalVAE(max_steps=20, random_state=0).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     gen.save(f"{folder}/iris.safetensors")
+    ...     shards = sample_shards(gen, f"{folder}/out", {0: 70, 2: 30}, 4, model=f"{folder}/iris.safetensors")
+    ...     drawn = pd.read_parquet(f"{folder}/out")
+    >>> shards["rows"].tolist(), len(drawn), int((drawn["target"] == 2).sum())
+    ([25, 25, 25, 25], 100, 30)
     """
     out, rank, n_workers = Path(out), *_checked_worker(worker, force)
     counts = _checked(generator, counts, n_shards)
