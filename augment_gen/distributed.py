@@ -107,17 +107,18 @@ class Share:
         if self.n_processes == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]).mul_(n_rows / batch_size)
+        flat = _movable(torch.cat([gradient.reshape(-1) for gradient in gradients]).mul_(n_rows / batch_size))
         distributed.all_reduce(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
 
     def mean(self, values):
         """`values`, a tensor, averaged over processes; where one of them holds a NaN, all see it, and give up together."""
-        if self.n_processes > 1:
-            distributed.all_reduce(values)
-            values /= self.n_processes
-        return values
+        if self.n_processes == 1:
+            return values
+        values = _movable(values)
+        distributed.all_reduce(values)
+        return values / self.n_processes
 
     # ------------------------------------------------------------ behind the last
     def equalise(self, modules):
@@ -147,11 +148,12 @@ def data_parallel():
     but for rounding, noise, and batch norm, which looks at one process's rows. All end with the same weights, bit for bit. What
     is done before and after the steps (encoding, densities, filters) each process does for itself, alike.
 
-    Where there is no group yet, one is made from the environment that torchrun sets, and left behind the block: NCCL where
-    there is CUDA, which then also makes the process use the GPU of its own number, or else gloo. Without torchrun the block
-    changes nothing, so that a script runs either way.
+    Where there is no group yet, one is made from the environment that torchrun sets, and ended behind the block: with gloo on
+    the CPU and, where there is CUDA, NCCL on GPUs, of which each process takes that of its own number. Without torchrun the
+    block changes nothing, so that a script runs either way.
 
-    Nothing happens without this block: a generator that one process of a larger job fits alone waits for nobody.
+    Nothing happens without this block, whatever group there is: a generator that one process of a larger job fits alone waits
+    for nobody.
 
     Yields
     ------
@@ -209,7 +211,7 @@ def _started_by_torchrun():
 @contextmanager
 def _process_group():
     use_own_gpu()
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
@@ -217,7 +219,7 @@ def _process_group():
 
 
 def _movable(tensor):
-    """`tensor` where the group can send it from: NCCL sends from GPUs only."""
+    """`tensor` where the group can send it from: one of somebody else's that has NCCL alone sends from GPUs only."""
     return tensor.cuda() if distributed.get_backend() == "nccl" else tensor
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/speed [--quick] [--device cuda] [--groups rows columns ...] [--peers PYTHON] [--adult FOLDER] ...
 
-Every measurement is a fresh process with a time limit; what is in --out already is not measured again, so that an interrupted
-run goes on. Afterwards --out holds measurements.jsonl, machine.json, results.md and plots. `--peers` is the Python of an
-environment that has ctgan, imbalanced-learn and pyarrow (`make peers`); CTGAN is not open source, so nothing here depends on
-it. What is in --out should be of one machine: name another folder for another.
+Every measurement is a fresh process with a time limit; what is in --out already is not measured again (unless it failed, and
+--limit is higher now), so that an interrupted run goes on. Afterwards --out holds measurements.jsonl, machine.json, results.md
+and plots. `--peers` is the Python of an environment that has ctgan, imbalanced-learn and pyarrow (`make peers`); CTGAN is not
+open source, so nothing here depends on it. What is in --out should be of one machine: name another folder for another.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def measure(case, repeat, folder, a, record):
         "group": case.group, "competitor": case.competitor, "workload": case.workload.as_dict(), "epochs": case.epochs,
         "device": a.device, "repeat": repeat,
     }  # fmt: skip
-    if record.has(key):
+    if record.has(key, a.limit):
         return
     real = {"adult": a.adult, "mnist": a.mnist, "cifar": a.cifar}
     kept = folder / "drawn.parquet"
@@ -65,7 +65,7 @@ def measure(case, repeat, folder, a, record):
         "keep": str(kept) if case.group == "adult" else None,
     }
     python = a.peers if case.competitor in PEERS else sys.executable
-    found = {"busy": machine.busy(), **run(python, "measure.py", task, a)}
+    found = {"busy": machine.busy(), "limit": a.limit, **run(python, "measure.py", task, a)}
     if kept.exists():
         found["quality"] = quality.scores(kept, a.adult, seed=repeat)
     record.write(key, name=case.workload.name, **found)
@@ -75,8 +75,9 @@ def measure(case, repeat, folder, a, record):
 
 def roofline(a, record):
     key = {"group": "roofline", "device": a.device, "threads": a.threads}
-    if not record.has(key):
-        record.write(key, name="roofline", busy=machine.busy(), **run(sys.executable, "roofline.py", {"device": a.device}, a))
+    if not record.has(key, a.limit):
+        found = run(sys.executable, "roofline.py", {"device": a.device}, a)
+        record.write(key, name="roofline", busy=machine.busy(), limit=a.limit, **found)
 
 
 def run(python, script, task, a):

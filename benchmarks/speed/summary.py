@@ -1,6 +1,6 @@
 """From the lines of the record to tables: medians with their spread, exponents of growth, the roofline.
 
-Enters: lines of `Record`. Leaves: ``results.md`` and plots in a folder.
+Enters: lines of a `Record`. Leaves: ``results.md`` and plots in a folder.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def write(lines, described, out):
             ceilings, *networks = line["phases"]
             parts += ["## Roofline", ceilings_text(ceilings["ceilings"]), markdown(roofline(networks))]
             plots.roofline(ceilings["ceilings"], networks, out)
-    failed = [f"- {line['name']}, {line['key']['competitor']}: {line['error']}" for line in lines if line["error"]]
+    failed = [f"- {line['name']}, {line['key'].get('competitor', '')}: {line['error']}" for line in lines if line["error"]]
     parts += ["## Not measured", "\n".join(dict.fromkeys(failed))] if failed else []
     text = "\n\n".join(parts) + "\n"
     (out / "results.md").write_text(text)
