@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed"
 
 
@@ -16,6 +18,7 @@ def run(out):
     return done.stdout
 
 
+@pytest.mark.long
 def test_measurements_are_taken_once_and_summed_up(tmp_path):
     assert run(tmp_path).count("rebalance") > 2
     lines = [json.loads(line) for line in (tmp_path / "measurements.jsonl").read_text().splitlines()]

@@ -165,6 +165,7 @@ def test_workers_are_numbered_by_torchrun_or_by_srun(monkeypatch):
     assert worker() == (1, 2)
 
 
+@pytest.mark.long
 def test_the_command_as_two_workers_at_once(table_model, tmp_path):
     command = [sys.executable, "-m", "augment_gen", "sample", str(table_model), "--n", "40", "--shards", "4"]
     environment = {**os.environ, "WORLD_SIZE": "2"}

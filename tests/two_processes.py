@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits
-from torch import nn
+from torch import distributed, nn
 
-from augment_gen import ConditionalGAN, ConditionalVAE
-from augment_gen.distributed import data_parallel
+from augment_gen import ConditionalGAN, ConditionalVAE, load
+from augment_gen.distributed import data_parallel, worker
 from augment_gen.errors import AugmentGenError
+from augment_gen.pipelines.shards import sample_shards
 from augment_gen.training import Phase, Plan, train
 
 
@@ -39,6 +40,12 @@ def line():
     return [model.weight.item(), model.bias.item(), float(torch.rand((), generator=stream))], history["loss"].tolist()
 
 
+def draw(folder, out, worker):
+    """Shards from the model that rank 0 saved."""
+    model = folder / "vae.safetensors"
+    return sample_shards(load(model), folder / out, {0: 35, 1: 5}, 4, model=model, worker=worker)
+
+
 def weights(fitted):
     return {name: tensor.numpy().tobytes().hex() for name, tensor in fitted.decoder_.network.state_dict().items()}
 
@@ -61,6 +68,8 @@ def main(folder):
         found["rows"] = gen.sample(5, y=0, random_state=0)[0].tolist()
         if share.rank == 0:
             gen.save(folder / "vae.safetensors")
+        distributed.barrier()
+        draw(folder, "shards", worker())
         # None: each process would take entropy of its own
         gan = ConditionalGAN(max_steps=9, random_state=None, device="cpu")
         found["gan"] = weights(gan.fit(X, y))
