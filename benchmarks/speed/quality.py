@@ -33,11 +33,12 @@ def scores(path, adult, seed):
 
 def _codes(X, like):
     """Numbers as they are, categories as codes of the test table's levels (others missing)."""
+    X = X.reset_index(drop=True)
     numeric = like.columns[[pd.api.types.is_numeric_dtype(like[name]) for name in like]]
     coded = {
         name: X[name].astype(float) if name in numeric else pd.Categorical(X[name], sorted(set(like[name]))) for name in like
     }
-    return pd.DataFrame(coded).reset_index(drop=True)
+    return pd.DataFrame(coded)
 
 
 def _trees(X, seed, **options):

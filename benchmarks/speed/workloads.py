@@ -105,8 +105,7 @@ def _made_table(workload, seed):
 
 def _adult(path, workload, seed):
     """The training table of Adult (Kohavi 1996), or that many of its rows; repeated where more are asked for."""
-    frame = pd.read_csv(Path(path) / "train.csv", skipinitialspace=True)
-    frame = frame.rename(columns={"income": LABEL})
+    frame = _read_adult(Path(path) / "train.csv")
     if workload.rows != len(frame):
         frame = frame.sample(workload.rows, replace=workload.rows > len(frame), random_state=seed)
     return frame.reset_index(drop=True)
@@ -114,22 +113,27 @@ def _adult(path, workload, seed):
 
 def adult_test(path):
     """``(X, y)`` of Adult's test table."""
-    frame = pd.read_csv(Path(path) / "test.csv", skipinitialspace=True).rename(columns={"income": LABEL})
+    frame = _read_adult(Path(path) / "test.csv")
     return frame.drop(columns=LABEL), frame[LABEL]
+
+
+def _read_adult(file):
+    """Missing cells, which are all in columns of text, as "?" like in the original: SMOTENC and CTGAN refuse others."""
+    return pd.read_csv(file, skipinitialspace=True).fillna("?").rename(columns={"income": LABEL})
 
 
 def _images(workload, real, rng):
     """Real images, resized, and repeated (moved by up to two pixels) as need be: MNIST at 28 pixels, CIFAR-10, or digits."""
     if workload.side == 28 and real["mnist"]:
-        images, labels = _mnist(real["mnist"])
+        image, labels = _mnist(real["mnist"])
     elif workload.side != 28 and real["cifar"]:
-        images, labels = _cifar(real["cifar"])
+        image, labels = _cifar(real["cifar"])
     else:
         digits = load_digits()
-        images, labels = (digits.images * 15.9375).astype(np.uint8), digits.target
-    rows = rng.permutation(len(images))[: workload.rows]
-    rows = np.concatenate([rows, rng.integers(len(images), size=workload.rows - len(rows))])
-    images = np.stack([_resized(images[row], workload.side, rng, moved=i >= len(images)) for i, row in enumerate(rows)])
+        image, labels = (digits.images * 15.9375).astype(np.uint8).__getitem__, digits.target
+    rows = rng.permutation(len(labels))[: workload.rows]
+    rows = np.concatenate([rows, rng.integers(len(labels), size=workload.rows - len(rows))])
+    images = np.stack([_resized(image(row), workload.side, rng, moved=i >= len(labels)) for i, row in enumerate(rows)])
     return images, labels[rows].astype(np.int64)
 
 
@@ -142,19 +146,18 @@ def _resized(image, side, rng, moved):
 
 
 def _mnist(folder):
-    """Whichever of MNIST's IDX files lie in a folder."""
+    """A function from row to image, and labels, of whichever of MNIST's IDX files lie in a folder."""
     read = lambda path, header: np.frombuffer(gzip.decompress(path.read_bytes()), dtype=np.uint8, offset=header)
     images = [read(path, 16).reshape(-1, 28, 28) for path in sorted(Path(folder).glob("*images-idx3-ubyte.gz"))]
     labels = [read(path, 8) for path in sorted(Path(folder).glob("*labels-idx1-ubyte.gz"))]
-    return np.concatenate(images), np.concatenate(labels)
+    return np.concatenate(images).__getitem__, np.concatenate(labels)
 
 
 def _cifar(folder):
-    """CIFAR-10's training images, from a Parquet file of PNGs (``image``, ``label``)."""
+    """As `_mnist`, of CIFAR-10's training images, from a Parquet file of PNGs (first column the file, last the label)."""
     from PIL import Image
 
     frame = pd.read_parquet(Path(folder) / "train.parquet")
-    cells, label = frame.iloc[:, 0], frame.columns[-1]
-    files = (cell["bytes"] if isinstance(cell, dict) else cell for cell in cells)
-    images = [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
-    return np.stack(images), frame[label].to_numpy()
+    cells, classes = frame.iloc[:, 0], np.unique(frame.iloc[:, -1], return_inverse=True)[1]
+    file = lambda row: cells[row]["bytes"] if isinstance(cells[row], dict) else cells[row]
+    return lambda row: np.asarray(Image.open(io.BytesIO(file(row)))), classes
