@@ -87,7 +87,8 @@ def run(python, script, task, a):
     command = [str(python), str(HERE / script), json.dumps(task)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=a.limit, env={**os.environ, **threads})
-        printed, error = done.stdout, done.stderr.strip().splitlines()[-1] if done.returncode else None
+        complaint = done.stderr.strip().splitlines()[-1:] or [f"ended with code {done.returncode}"]  # -9: killed for memory
+        printed, error = done.stdout, complaint[0] if done.returncode else None
     except subprocess.TimeoutExpired as expired:
         printed, error = (expired.stdout or b"").decode(), f"not done after {a.limit} s"
     return {"phases": [json.loads(line) for line in printed.splitlines() if line.startswith("{")], "error": error}
