@@ -18,7 +18,7 @@ from augment_gen.distributed import worker
 from augment_gen.errors import InvalidDataError, InvalidRequestError, OutputExistsError
 from augment_gen.pipelines.filling import by_frequency
 from augment_gen.pipelines.provenance import SYNTHETIC, file_hash, read_provenance
-from augment_gen.pipelines.shards import sample_shards
+from augment_gen.pipelines.shards import progress, sample_shards
 
 COUNTS = {"malignant": 31, "benign": 8}
 
@@ -48,10 +48,10 @@ def contents(folder):
 def test_one_worker_and_two_in_any_order_write_the_same_bytes(table_model, tmp_path):
     alone = draw(table_model, tmp_path / "alone")
     assert len(draw(table_model, tmp_path / "shared", worker=(1, 2))) == 2, "shards 1 and 3"
-    assert not (tmp_path / "shared" / "_manifest.json").exists()
+    assert not (tmp_path / "shared" / "_manifest.json").exists() and progress(tmp_path / "shared") == (2, 5)
     together = draw(table_model, tmp_path / "shared", worker=(0, 2))
     pd.testing.assert_frame_equal(alone, together)
-    assert contents(tmp_path / "alone") == contents(tmp_path / "shared")
+    assert contents(tmp_path / "alone") == contents(tmp_path / "shared") and progress(tmp_path / "shared") is None
 
 
 def test_a_folder_of_parts_is_one_table_of_exactly_what_was_asked_for(table_model, mixed, tmp_path):

@@ -230,6 +230,15 @@ class ShardFolder:
             Path(aside).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def progress(out):
+    """``(shards written, shards wanted)`` of an unfinished run in a folder; None where there is none."""
+    try:
+        wanted = json.loads((Path(out) / UNFINISHED).read_text(encoding="utf-8"))["n_shards"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return len(list(Path(out).glob("_shard-*.json"))), wanted
+
+
 def _note_name(number):
     return f"_shard-{number:06d}.json"
 
