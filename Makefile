@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test test-long lint bench
+.PHONY: demo test test-long lint bench peers
 
 demo: .venv/installed
 	$(BIN)/python examples/rebalance_table.py
@@ -19,8 +19,17 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# hours; BENCH=quick: minutes. BENCH="--groups adult --adult FOLDER --device cuda" and so on: python benchmarks/speed --help.
+# CTGAN and TVAE are in it once `make peers` has been run
+BENCH ?=
+PEERS := .venv-peers/bin/python
 bench: .venv/installed
-	$(BIN)/python benchmarks/speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed $(if $(wildcard $(PEERS)),--peers $(PEERS)) $(BENCH:quick=--quick)
+
+# an environment of their own: CTGAN is not open source, and nothing here depends on it
+peers:
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install --quiet ctgan imbalanced-learn pyarrow
 
 # torch and torchvision are resolved together: a torchvision built for another torch does not import
 .venv/installed: pyproject.toml

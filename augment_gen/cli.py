@@ -114,8 +114,9 @@ def fit(
     force: Force = False,
     quiet: Quiet = False,
 ):
-    """Train a generator, and keep it in a model file."""
+    """Train a generator, and keep it in a model file; with `torchrun -m augment_gen fit ...` on several GPUs or machines."""
     with plain_errors(out, checkpoint_dir=checkpoint_dir):
+        from augment_gen.distributed import data_parallel
         from augment_gen.pipelines.folders import class_folders, read_image_folder
         from augment_gen.pipelines.manifest import check_apart
         from augment_gen.pipelines.tables import read_table
@@ -131,34 +132,48 @@ def fit(
             X, y = read_image_folder(source, image_size(size), on_error=on_error.value, verbose=generator.verbose)
         else:
             X, y = read_table(source).split(target)
-        generator.fit(X, y, checkpoint_dir=checkpoint_dir).save(out)
-        typer.echo(f"{out.name}: {type(generator).__name__} of {len(y)} samples of {len(generator.classes_)} classes")
+        with data_parallel() as share:  # under torchrun all processes train, and one of them writes
+            generator.set_params(verbose=generator.verbose if share.rank == 0 else 0)
+            generator.fit(X, y, checkpoint_dir=checkpoint_dir)
+        if share.rank == 0:
+            generator.save(out)
+            typer.echo(f"{out.name}: {type(generator).__name__} of {len(y)} samples of {len(generator.classes_)} classes")
 
 
 @app.command()
 def sample(
     model: Annotated[Path, typer.Argument(help="Model file that `fit` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder (images) or .csv or .parquet file (tables) to write.")],
+    out: Annotated[Path, typer.Option(help="Folder (images, shards) or .csv or .parquet file (tables) to write.")],
     label: Annotated[str | None, typer.Option(help="Draw this label only.")] = None,
     n: Annotated[
         int | None, typer.Option("--n", "-n", min=0, help="How many; without --label as often as in training.")
     ] = None,
     counts: Annotated[str | None, typer.Option(help='How many of each label: "melanoma=200,nevus=20".')] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, help="Write so many Parquet parts (tables) or WebDataset tars (images), shared among workers."),
+    ] = None,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="By default what the model was trained with.")] = None,
     mark: Mark = None,
     force: Force = False,
     quiet: Quiet = False,
 ):
-    """Draw samples of given labels from a model file."""
+    """Draw samples of given labels from a model file; with --shards also as several workers of torchrun or srun."""
     with plain_errors(out, True, force):
         if (counts is None) == (n is None) or (counts is not None and label is not None):
             raise InvalidRequestError("Give either --counts, or --n with or without --label.")
         import augment_gen
         from augment_gen.codecs import ImageCodec
+        from augment_gen.distributed import use_own_gpu, worker
         from augment_gen.pipelines.filling import by_frequency, sample_folder
+        from augment_gen.pipelines.shards import sample_shards
         from augment_gen.pipelines.tables import sample_table
 
+        me = worker()
+        if me[1] > 1 and shards is None:
+            raise InvalidRequestError(f"{me[1]} workers would write the same file. Give --shards, which are shared among them.")
+        use_own_gpu()
         generator = augment_gen.load(model, device=device)
         labels = {str(known): known for known in generator.classes_.tolist()}
         if counts is not None:
@@ -166,6 +181,13 @@ def sample(
         else:
             wanted = by_frequency(generator, n) if label is None else {labels.get(label, label): n}
         common = {"model": model, "seed": seed, "force": force}
+        if shards is not None:
+            if mark is not None:
+                raise InvalidRequestError("--mark is not for shards: all of their rows are synthetic.")
+            verbose = shows_progress(quiet) if me[0] == 0 else 0
+            found = sample_shards(generator, out, wanted, shards, worker=me, verbose=verbose, **common)
+            typer.echo(f"{len(found)} of {shards} shards, {found['rows'].sum()} samples, are in {out}")
+            return
         if isinstance(generator.codec_, ImageCodec):
             if mark is not None:
                 raise InvalidRequestError("--mark is for tables; images are marked in their files and in manifest.csv.")
@@ -235,12 +257,12 @@ def _exit_code(error):
 
 def _interrupted(out, force):
     try:
-        from augment_gen.pipelines.output_folder import progress
+        from augment_gen.pipelines import output_folder, shards
     except Exception:  # the interruption came while torch was half imported, which cannot be done twice
         return "Interrupted before anything was done. The same command starts again."
     if force:  # what lies there may be of another run, which is replaced once a generator is trained
         return "Interrupted. The same command goes on, or starts again where nothing was drawn yet."
-    found = progress(out) if out.is_dir() else None
+    found = (output_folder.progress(out) or shards.progress(out)) if out.is_dir() else None
     if found is None:
         return "Interrupted before anything was drawn. The same command starts again."
     return f"Interrupted: {found[0]} of {found[1]} files are written to {out}. The same command goes on from there."

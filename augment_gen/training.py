@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from augment_gen.course import Course, Stage
 from augment_gen.devices import at_most_threads
+from augment_gen.distributed import current_share
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
 from augment_gen.weights import BestWeights, SoundWeights, WeightAverage
 
@@ -183,20 +184,23 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
 
 def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     modules = list(dict.fromkeys(module for phase in phases for module in phase.modules))
+    share = current_share()  # all of the work, unless several processes train together
+    noise, monitor = share.joined(modules, plan.batch_size, generator), share.monitoring(monitor)
     average = WeightAverage(modules, plan.ema_decay)
     fallback = BestWeights(monitor, average, modules) if monitor else SoundWeights(average, modules)
     memory = sum((phase.memory for phase in phases), ())
     stage = Stage(modules, [AdamW(phase) for phase in phases], average, fallback, memory, generator)
     try:
         if not plan.course.begin(stage):
-            _run(stage, phases, rows, class_index, plan, n_classes, monitor)
+            _run(stage, phases, rows, class_index, plan, n_classes, monitor, share, noise)
+            share.equalise(modules)
     finally:
         for module in modules:
             module.eval()
     return pd.DataFrame(stage.history)
 
 
-def _run(stage, phases, rows, class_index, plan, n_classes, monitor):
+def _run(stage, phases, rows, class_index, plan, n_classes, monitor, share, noise):
     """The steps of a stage, from where it stands to its end."""
     rows = {name: tensor.to(plan.device) for name, tensor in rows.items()}
     condition = class_index.to(plan.device)
@@ -215,13 +219,13 @@ def _run(stage, phases, rows, class_index, plan, n_classes, monitor):
             picks = sampler.draw(plan.batch_size * min(LOG_EVERY, plan.n_steps - step), generator).split(plan.batch_size)
         curves = None
         while curves is None:
-            index = picks[step % LOG_EVERY][:batch_size]
+            index = picks[step % LOG_EVERY][share.rows][:batch_size]
             batch, curves = {name: tensor[index] for name, tensor in rows.items()}, {}
             try:
                 for phase, optimiser in zip(phases, optimisers, strict=True):
-                    curves |= _update(phase, optimiser, batch, condition[index], step, plan, generator)
+                    curves |= _update(phase, optimiser, batch, condition[index], step, plan, noise, share)
             except torch.OutOfMemoryError:
-                if batch_size < 4:  # batch norm needs two rows
+                if batch_size < 4 or share.n_processes > 1:  # batch norm needs two rows; processes would have to agree
                     raise
                 curves = None
             if curves is None:  # behind the except, whose traceback holds on to the tensors of the step
@@ -232,7 +236,7 @@ def _run(stage, phases, rows, class_index, plan, n_classes, monitor):
         done = step == plan.n_steps - 1 or (best is not None and (step + 1) % monitor.every == 0 and not best.check())
         if len(pending) == LOG_EVERY or done or cut_short:
             rate = one_cycle(step, plan.n_steps, phases[0].learning_rate)
-            history.append({"step": step + 1, **_means(pending), "learning_rate": rate})
+            history.append({"step": step + 1, **_means(pending, share), "learning_rate": rate})
             stage.step, pending = step + 1, []
             _check_health(stage, best, course)
             course.interruption.usable |= plan.interruptible
@@ -247,11 +251,12 @@ def _run(stage, phases, rows, class_index, plan, n_classes, monitor):
         course.cut_short = f"{plan.description}, after {stage.step} of {plan.n_steps} steps"
 
 
-def _update(phase, optimiser, batch, condition, step, plan, generator):
+def _update(phase, optimiser, batch, condition, step, plan, generator, share):
     """One step of one phase; returns its curves, still on the device."""
     with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
         losses = phase.loss(batch, condition, step / plan.n_steps, generator)
     losses["loss"].backward(inputs=optimiser.parameters)  # and not into the modules of other phases
+    share.average_gradients(optimiser.parameters, len(condition), plan.batch_size)
     nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
     optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
     return {name: value.detach() for name, value in losses.items()}
@@ -271,10 +276,10 @@ def _halved(batch_size, optimisers):
     return batch_size // 2
 
 
-def _means(pending):
+def _means(pending, share):
     """Means of the curves of several steps: the one moment when the device is waited for."""
-    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0).tolist()
-    return dict(zip(pending[0], means, strict=True))
+    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0)
+    return dict(zip(pending[0], share.mean(means).tolist(), strict=True))
 
 
 def _check_health(stage, best, course):

@@ -19,6 +19,7 @@ from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.dataset import is_dataset
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.course import Course
+from augment_gen.distributed import current_share
 from augment_gen.errors import InvalidRequestError, InvalidTypeError
 from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
 from augment_gen.interruption import Interruption, is_direct_call
@@ -105,7 +106,7 @@ class BaseGenerator(BaseOverSampler):
         TrainingWarning
             The training diverged and was started again, or a checkpoint is damaged or could not be written.
         """
-        self._fit(X, y, checkpoint_dir, Interruption(listens=is_direct_call()))
+        self._fit(X, y, checkpoint_dir, Interruption(listens=is_direct_call() and current_share().n_processes == 1))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -302,13 +303,17 @@ class BaseGenerator(BaseOverSampler):
         self.conditions_, class_index = ConditionEncoder().fit(y)
         check_classes(self.conditions_, self.min_class_size)
         wanted, self.sampling_strategy_ = rows_missing(self.sampling_strategy, class_index, self.conditions_)
-        rng = numpy_generator(self.random_state)
+        share = current_share()
+        rng = share.seeded(numpy_generator(self.random_state))
         if checkpoint_dir is not None:
+            share.refuse_checkpoints()
             course.keep_in(checkpoint_dir, describe_fit(self, X, class_index, self.conditions_.classes_), rng)
         self._stream = np.random.default_rng(draw_seed(rng))
         self.codec_ = self._make_codec(infer_codec(X)).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
-        self._fit_generator(self.codec_.encode(X), class_index, rng, course)
+        rows = self.codec_.encode(X)
+        share.check_same_data([torch.from_numpy(class_index), *rows.values()])
+        self._fit_generator(rows, class_index, rng, course)
         draw = lambda trial: self._draw_stage(trial, draw_seed(rng), 0, 1.0)
         screening = Screening(self.codec_, self.decoder_)
         self.screening_ = screening.fit(X, class_index, len(self.classes_), draw, self.novelty_filter is not False)

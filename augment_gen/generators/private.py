@@ -109,9 +109,7 @@ def fit_privately(estimator, X, y, checkpoint_dir=None):
     """
     parts = check_privacy(estimator)
     if checkpoint_dir is not None:
-        raise InvalidRequestError(
-            "checkpoint_dir cannot go with privacy=: checkpoints hold what no noise covers yet."
-        )
+        raise InvalidRequestError("checkpoint_dir cannot go with privacy=: checkpoints hold what no noise covers yet.")
     X, y = read(X, y)
     check_X(estimator, X, y)
     if infer_codec(X) is not TableCodec:

@@ -222,15 +222,20 @@ def sample_table(generator, out, n_samples, *, model, seed=0, mark=None, force=F
     seed = checked_seed(seed)
     check_output(out, force)
     check_apart(Path(out), [Path(model)])
-    X_new, y_new = generator.sample(n_samples, random_state=seed)
+    frame, target = with_labels(*generator.sample(n_samples, random_state=seed))
+    record = Provenance.of(generator, seed, model).record(target=target)
+    write_table(out, frame, mark=mark, record=record, force=force)
+    return balance([], frame[target].tolist())
+
+
+def with_labels(X_new, y_new):
+    """``(frame, target)``: drawn rows with their labels as the last column, and the name of that column."""
     if not isinstance(X_new, pd.DataFrame):
         X_new = pd.DataFrame(np.asarray(X_new)).rename(columns="x{}".format)
     target = getattr(y_new, "name", None) or "label"
     while target in X_new.columns:
         target = f"{target}_"
-    record = Provenance.of(generator, seed, model).record(target=target)
-    write_table(out, X_new.assign(**{target: np.asarray(y_new)}), mark=mark, record=record, force=force)
-    return balance([], np.asarray(y_new).tolist())
+    return X_new.assign(**{target: np.asarray(y_new)}), target
 
 
 def check_output(path, force):
