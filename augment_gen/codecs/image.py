@@ -153,7 +153,7 @@ class ImageCodec(Codec):
             return parts[0]
         if isinstance(parts[0], PILImages):
             return PILImages(np.concatenate([part.array for part in parts]))
-        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts)
+        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts, dtype=parts[0].dtype)
 
     def take(self, X, index):
         return [X[i] for i in index] if isinstance(X, list) else X[index]
@@ -161,7 +161,9 @@ class ImageCodec(Codec):
     def concatenate(self, X, X_new):
         if isinstance(X, (list, tuple, PILImages)):
             return [*X, *X_new]
-        return torch.cat([X, X_new.to(X.device)]) if isinstance(X, torch.Tensor) else np.concatenate([X, X_new])
+        if isinstance(X, torch.Tensor):
+            return torch.cat([X, X_new.to(X.device)])
+        return np.concatenate([X, X_new], dtype=np.asarray(X).dtype)  # numpy would turn a foreign byte order into its own
 
     def state(self):
         return asdict(self.format_)
