@@ -209,6 +209,6 @@ def _log_densities(rows, means, covariances):
     """float64 (n, m): log density of every row (n, d) under every Gaussian."""
     out = np.empty((len(rows), len(means)))
     for k, (mean, spread) in enumerate(zip(means, np.linalg.cholesky(covariances), strict=True)):
-        z = solve_triangular(spread, (rows - mean).T, lower=True)
-        out[:, k] = -0.5 * (z**2).sum(0) - np.log(np.diag(spread)).sum()
+        whiten = solve_triangular(spread, np.eye(len(mean)), lower=True).T
+        out[:, k] = -0.5 * ((rows @ whiten - mean @ whiten) ** 2).sum(1) - np.log(np.diag(spread)).sum()
     return out - 0.5 * rows.shape[1] * math.log(2 * math.pi)

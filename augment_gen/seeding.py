@@ -1,10 +1,9 @@
 """From ``random_state`` to random generators: the only place that makes one.
 
 Enters: what a user passes as ``random_state``. Leaves: ``numpy.random.Generator`` and ``torch.Generator`` objects.
-Nothing here reads or moves numpy's or torch's global state.
+Nothing here reads or moves numpy's or torch's global state. A numpy generator locks itself for each draw, so threads that
+share one get different numbers.
 """
-
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -58,13 +57,3 @@ def blocks(n_rows, seed, stage, block_rows):
 def stage_generator(seed, stage):
     """A generator for what is decided about the rows of one stage as a whole."""
     return np.random.default_rng([seed, stage])
-
-
-@contextmanager
-def untouched_global_rng():
-    """Put torch's global CPU stream back on leaving: constructing a module draws initial weights from it."""
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)

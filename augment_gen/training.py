@@ -117,7 +117,7 @@ class ClassSampler:
 
     def draw(self, n_rows, generator):
         """int64 (n_rows,): row numbers."""
-        noise = torch.rand((2, n_rows), generator=generator, device=self.rows.device)
+        noise = torch.rand((2, n_rows), generator=generator, device=self.rows.device, dtype=torch.float32)
         classes = torch.searchsorted(self.cumulative, noise[0], right=True).clamp_max(len(self.counts) - 1)
         count = self.counts[classes]
         return self.rows[self.start[classes] + (noise[1] * count).long().clamp_max(count - 1)]
@@ -150,7 +150,7 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
     TrainingDivergedError
         A loss is NaN or infinite; the message says what to change.
     """
-    with at_most_threads(plan.max_threads):
+    with at_most_threads(plan.max_threads), torch.inference_mode(False), torch.enable_grad():
         return _train(phases, rows, class_index, plan, n_classes, generator, monitor)
 
 
@@ -236,7 +236,7 @@ class AdamW:
         self.parameters = [p for module in phase.modules for p in module.parameters() if p.requires_grad]
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
-        self.n_steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self.n_steps = [torch.zeros((), device=p.device, dtype=torch.float32) for p in self.parameters]
         self.betas, self.weight_decay = phase.betas, phase.weight_decay
 
     @torch.no_grad()

@@ -3,7 +3,6 @@
 Memory: uint8 images are read where they lie, without a copy; any other dtype is kept as one float32 copy.
 """
 
-import warnings
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -274,9 +273,16 @@ def _as_tensor(array):
     """A tensor over the array's own memory where torch can use it; it is only ever read."""
     if any(stride < 0 for stride in array.strides):
         array = array.copy()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        return torch.from_numpy(array)
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """A read-only array's memory, said to be writable: torch warns of any other, and would have to be silenced process-wide."""
+
+    def __init__(self, array):
+        pointer, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
+        self.array = array  # whose memory it is
 
 
 def _describe(form):

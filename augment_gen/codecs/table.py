@@ -82,7 +82,7 @@ class TableCodec(Codec):
     def inputs(self, rows, generator):
         """Adds "scalars": normal scores, drawn within each cell's rank interval; 0 where the cell is an atom."""
         low, high = rows["low"], rows["high"]
-        rank = low + torch.rand(low.shape, generator=generator, device=low.device) * (high - low)
+        rank = low + torch.rand(low.shape, generator=generator, device=low.device, dtype=low.dtype) * (high - low)
         scores = torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6)).clamp(-4, 4)
         codes = rows["codes"]
         first, last = (torch.as_tensor(edge, device=codes.device) for edge in self.layout_.continuous_codes)

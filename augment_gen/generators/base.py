@@ -8,6 +8,7 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+import torch
 from imblearn.over_sampling.base import BaseOverSampler
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
@@ -19,7 +20,7 @@ from augment_gen.conditioning import ConditionEncoder
 from augment_gen.errors import InvalidTypeError
 from augment_gen.generators.checks import check_classes, check_temperature, check_X
 from augment_gen.sampling.plan import rows_missing, rows_wanted
-from augment_gen.sampling.rounds import Rounds, as_filters
+from augment_gen.sampling.rounds import LatestReport, Rounds, as_filters
 from augment_gen.sampling.screening import Screening
 from augment_gen.seeding import blocks, draw_seed, numpy_generator
 
@@ -125,13 +126,14 @@ class BaseGenerator(BaseOverSampler):
         filters : filter, callable or list of them, optional
             Beside the generator's own: `augment_gen.sampling.ClassConsistent`, `WithinSupport` and `NotACopy`, fitted on real
             rows, or functions (X, y) -> bool array. What one rejects is drawn again, under the same label, up to ten times;
-            ``filter_report_`` says what they rejected.
+            ``filter_report_`` says what they rejected in this thread's latest call.
         on_shortfall : {"warn", "raise"}, default="warn"
             What happens to rows that were rejected ten times: they are kept with a warning, or nothing is returned but an
             error. Never are there fewer rows than were asked for.
         random_state : None, int, RandomState or Generator
-            None goes on in a stream that was seeded in `fit`, so that two calls differ; an int gives the same rows at
-            every call.
+            None goes on in a stream that was seeded in `fit`, so that two calls differ, in threads too. A copy in another
+            process goes on where the original stood, so copies draw the same rows: give each an int of its own. An int gives
+            the same rows at every call.
 
         Returns
         -------
@@ -194,7 +196,8 @@ class BaseGenerator(BaseOverSampler):
         """
         before = dict(vars(self))
         try:
-            return self._fit_anew(X, y)
+            with torch.inference_mode(False), torch.enable_grad():  # whatever the caller's mode is
+                return self._fit_anew(X, y)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
@@ -207,7 +210,7 @@ class BaseGenerator(BaseOverSampler):
         check_classes(self.conditions_, self.min_class_size)
         wanted, self.sampling_strategy_ = rows_missing(self.sampling_strategy, class_index, self.conditions_)
         rng = numpy_generator(self.random_state)
-        self._stream = np.random.default_rng(draw_seed(rng))
+        self._stream, self._reports = np.random.default_rng(draw_seed(rng)), LatestReport()
         self.codec_ = self._make_codec(infer_codec(X)).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
         self._fit_generator(self.codec_.encode(X), class_index, rng)
@@ -226,11 +229,15 @@ class BaseGenerator(BaseOverSampler):
         return self.decoder_.density.report(self.classes_.tolist()).assign(**self.screening_.report())
 
     # -------------------------------------------------------------- sampling
+    @property
+    def filter_report_(self):
+        return self._reports.get()
+
     def _sample(self, wanted, seed, temperature, filters, on_shortfall):
         draw = lambda class_index, stage: self._draw_stage(class_index, seed, stage, temperature)
         rounds = Rounds(draw, self.screening_, filters, self.codec_, self.conditions_, on_shortfall)
         X_new = rounds.run(wanted, seed)
-        self.filter_report_ = rounds.report()
+        self._reports.put(rounds.report())
         index = X_new.index if isinstance(X_new, pd.DataFrame) else None
         return X_new, self.conditions_.decode(wanted, index)
 

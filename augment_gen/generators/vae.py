@@ -11,7 +11,7 @@ from augment_gen.errors import InvalidRequestError
 from augment_gen.generators.autoencoder import fit_autoencoder
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.generators.checks import check_temperature
-from augment_gen.seeding import numpy_generator, torch_generator
+from augment_gen.seeding import draw_seed, numpy_generator, torch_generator
 
 AUTO = StrOptions({"auto"})
 
@@ -210,7 +210,7 @@ class ConditionalVAE(BaseGenerator):
                 f"z must have shape ({len(class_index)}, {self.decoder_.density.dim}), a latent for each label in y; "
                 f"got {tuple(z.shape)}."
             )
-        rng = self._stream if random_state is None else numpy_generator(random_state)
+        rng = numpy_generator(draw_seed(self._stream) if random_state is None else random_state)
         return self.codec_.decode(self.decoder_.decode(z, class_index, rng, temperature), class_index, rng)
 
     # --------------------------------------------------------------- fitting

@@ -32,7 +32,7 @@ class Warp(nn.Module):
 
     def forward(self, images, flow):
         """(batch, C, H, W): `images` deformed."""
-        identity = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
+        identity = torch.eye(2, 3, device=images.device, dtype=torch.float32).expand(len(images), 2, 3)
         places = F.affine_grid(identity, images.shape, align_corners=False)
         places = places + self.field(flow).permute(0, 2, 3, 1)
         return F.grid_sample(images, places, padding_mode="border", align_corners=False)
@@ -45,7 +45,7 @@ class Warp(nn.Module):
 
 def finer(n_cells, n_pixels):
     """(n_pixels, n_cells): the bicubic interpolation of a line of cells, as a matrix, which is faster than torch's own."""
-    cells = torch.eye(n_cells)[:, None, :, None]
+    cells = torch.eye(n_cells, dtype=torch.float32)[:, None, :, None]
     fine = F.interpolate(cells, size=(n_pixels, 1), mode="bicubic", align_corners=False)
     return fine[:, 0, :, 0].T.contiguous()
 
