@@ -210,7 +210,7 @@ class ConditionalVAE(BaseGenerator):
                 f"z must have shape ({len(class_index)}, {self.decoder_.density.dim}), a latent for each label in y; "
                 f"got {tuple(z.shape)}."
             )
-        rng = numpy_generator(draw_seed(self._stream) if random_state is None else random_state)
+        rng = np.random.default_rng(draw_seed(self._stream)) if random_state is None else numpy_generator(random_state)
         return self.codec_.decode(self.decoder_.decode(z, class_index, rng, temperature), class_index, rng)
 
     # --------------------------------------------------------------- fitting

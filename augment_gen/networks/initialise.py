@@ -52,7 +52,7 @@ def rebuild(network_class, architecture, tensors):
 
     Raises RuntimeError where names or shapes do not fit.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         network = network_class(**architecture)
     network.load_state_dict(tensors, strict=True, assign=True)
     return network

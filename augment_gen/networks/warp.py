@@ -14,6 +14,7 @@ from augment_gen.networks.conv import EMBEDDING, LOG_VARIANCE, VARIANCE_FLOOR, G
 
 SMOOTHED_DEVIATION = 1 / 3  # of noise of variance 1, averaged over 3 x 3 cells
 FLOW_START = 0.1  # of a convolution's usual initial weights: training starts from almost no deformation
+FAR = 1e4  # half images from its middle, beyond which there is nothing new to see
 
 
 class Warp(nn.Module):
@@ -35,6 +36,7 @@ class Warp(nn.Module):
         identity = torch.eye(2, 3, device=images.device, dtype=torch.float32).expand(len(images), 2, 3)
         places = F.affine_grid(identity, images.shape, align_corners=False)
         places = places + self.field(flow).permute(0, 2, 3, 1)
+        places = places.nan_to_num(0.0).clamp(-FAR, FAR)  # on a CPU torch reads outside the image, and crashes, where NaN says
         return F.grid_sample(images, places, padding_mode="border", align_corners=False)
 
     def field(self, flow):
