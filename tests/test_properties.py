@@ -147,3 +147,53 @@ def flat(y):
 @given(frames())
 def test_frames(case):
     keeps_its_word(tiny(ConditionalVAE), *case)
+
+
+@SHORT
+@given(arrays())
+def test_arrays(case):
+    keeps_its_word(tiny(ConditionalVAE), *case)
+
+
+@settings(SHORT, max_examples=8)
+@given(images())
+def test_images(case):
+    keeps_its_word(tiny(ConditionalVAE), *case)
+
+
+@settings(SHORT, max_examples=4)
+@given(frames())
+def test_frames_and_the_gan(case):
+    keeps_its_word(tiny(ConditionalGAN), *case)
+
+
+@settings(SHORT, max_examples=3)
+@given(images())
+def test_images_and_the_warps(case):
+    keeps_its_word(tiny(WarpVAE), *case)
+    keeps_its_word(tiny(ElasticWarp), *case)
+
+
+LONG = {
+    "frames, ConditionalVAE": (frames, ConditionalVAE, 1000), "arrays, ConditionalVAE": (arrays, ConditionalVAE, 600),
+    "images, ConditionalVAE": (images, ConditionalVAE, 200), "frames, ConditionalGAN": (frames, ConditionalGAN, 100),
+    "images, ConditionalGAN": (images, ConditionalGAN, 50), "images, WarpVAE": (images, WarpVAE, 50),
+    "images, ElasticWarp": (images, ElasticWarp, 50),
+}  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", LONG)
+def test_thousands_of_cases(kind, record_property):
+    strategy, generator, n_cases = LONG[kind]
+    outcomes.clear()
+
+    @settings(SHORT, max_examples=n_cases, derandomize=False, print_blob=True)
+    @given(strategy())
+    def test(case):
+        keeps_its_word(tiny(generator), *case)
+
+    test()
+    record_property("cases", dict(outcomes))
+    assert sum(outcomes.values()) >= n_cases
+    assert outcomes["kept"] >= 0.3 * sum(outcomes.values()), "most of what is tried must not be refused"
