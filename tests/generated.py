@@ -4,8 +4,8 @@ A column takes its cells from a handful of values that hypothesis chooses, extre
 a few values and generating costs little.
 """
 
+# ruff: noqa: E501
 import datetime
-import decimal
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,9 @@ ARROW_TYPES = {
     "float": pa.float32(), "bool": pa.bool_(), "timestamp[us]": pa.timestamp("us"), "timestamp[ns]": pa.timestamp("ns"),
     "time64[us]": pa.time64("us"), "duration[us]": pa.duration("us"),
 }  # fmt: skip
-WORDS = st.one_of(st.text(max_size=6), st.sampled_from(["", " ", "nan", "None", "👩‍🔬", "ß", "Ünïcödé", "a\x00b", "0", "1", "\n"]))
+WORDS = st.one_of(
+    st.text(max_size=6), st.sampled_from(["", " ", "nan", "None", "👩‍🔬", "ß", "Ünïcödé", "a\x00b", "0", "1", "\n"])
+)
 SCALARS = st.one_of(
     WORDS, st.integers(-(10**20), 10**20), st.floats(allow_infinity=False), st.booleans(), st.none(), st.dates(), st.binary(max_size=3),
     st.tuples(st.integers(0, 3), WORDS), st.decimals(allow_nan=False, allow_infinity=False), st.just(pd.NA), st.just(pd.NaT),
@@ -73,11 +75,15 @@ def _pools(kind):
     if kind in NUMPY_DTYPES:
         return _arrays(hnp.from_dtype(np.dtype(kind), allow_nan=False, allow_infinity=kind == "float32"), kind)
     if kind in NULLABLE:
-        return _arrays(hnp.from_dtype(np.dtype(kind.lower().replace("boolean", "bool")), allow_nan=False, allow_infinity=False), kind)
+        return _arrays(
+            hnp.from_dtype(np.dtype(kind.lower().replace("boolean", "bool")), allow_nan=False, allow_infinity=False), kind
+        )
     if kind in STRINGS:
         return _arrays(WORDS, kind)
     if kind in TIMES:
-        number = st.one_of(st.integers(-(10**6), 10**9), st.sampled_from([-(2**62), 2**62, 0]) if "ns" in kind else st.just(10**9))
+        number = st.one_of(
+            st.integers(-(10**6), 10**9), st.sampled_from([-(2**62), 2**62, 0]) if "ns" in kind else st.just(10**9)
+        )
         return st.lists(number, min_size=1, max_size=9).map(lambda ticks: _times(ticks, kind))
     if kind.startswith("category"):
         levels = st.one_of(st.lists(WORDS, min_size=1, unique=True, max_size=6), st.lists(st.integers(), min_size=1, unique=True, max_size=6),
@@ -240,9 +246,11 @@ def _indices(n_rows):
 def arrays(draw):
     """``(X, y)``: a 2-D array in any order of memory, a list of lists, or a tensor, and labels."""
     n_rows, n_columns = draw(st.integers(8, 24)), draw(st.integers(1, 5))
-    dtype = np.dtype(draw(st.sampled_from([*NUMPY_DTYPES, "longdouble", ">f4", ">i2", "<U3", "S3", "object", "M8[s]", "complex64"])))
-    inside = SCALARS if dtype == object else hnp.from_dtype(dtype)
-    X = draw(hnp.arrays(dtype, (n_rows, n_columns), elements=inside, fill=inside if dtype != object else None))
+    dtype = np.dtype(
+        draw(st.sampled_from([*NUMPY_DTYPES, "longdouble", ">f4", ">i2", "<U3", "S3", "object", "M8[s]", "complex64"]))
+    )
+    inside = SCALARS if dtype.kind == "O" else hnp.from_dtype(dtype)
+    X = draw(hnp.arrays(dtype, (n_rows, n_columns), elements=inside, fill=inside if dtype.kind != "O" else None))
     class_index = draw(class_indices(n_rows))
     layout = draw(st.sampled_from(["as is", "fortran", "read only", "strided", "reversed", "list", "tensor"]))
     return layouts(X, layout), draw(labels(class_index, None))
@@ -270,7 +278,13 @@ def images(draw):
     n_images = draw(st.integers(6, 12))
     sides = st.one_of(st.integers(8, 13), st.integers(8, 13), st.integers(1, 40))
     height, width, channels = draw(sides), draw(sides), draw(st.sampled_from([None, 1, 2, 3, 4, 5]))
-    dtype = np.dtype(draw(st.sampled_from(["uint8", "uint8", "uint16", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", "bool"])))
+    dtype = np.dtype(
+        draw(
+            st.sampled_from(
+                ["uint8", "uint8", "uint16", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", "bool"]
+            )
+        )
+    )
     shape = (n_images, height, width) if channels is None else (n_images, height, width, channels)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     content = draw(st.sampled_from(["noise", "noise", "black", "constant", "extremes", "one pixel", "nan", "a value"]))
@@ -287,7 +301,9 @@ def images(draw):
     if content == "nan" and dtype.kind == "f":
         X.flat[0] = np.nan
     class_index = draw(class_indices(n_images))
-    layout = draw(st.sampled_from(["as is", "fortran", "read only", "reversed", "list of arrays", "tensor", "channels first", "pil"]))
+    layout = draw(
+        st.sampled_from(["as is", "fortran", "read only", "reversed", "list of arrays", "tensor", "channels first", "pil"])
+    )
     if layout in ("tensor", "channels first") and channels is not None:
         X = np.moveaxis(X, -1, 1)
     if layout == "list of arrays":
@@ -297,6 +313,3 @@ def images(draw):
     else:
         X = layouts(X, layout)
     return X, draw(labels(class_index, None))
-
-
-

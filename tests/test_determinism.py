@@ -1,5 +1,6 @@
 """Same seed, same rows, however the work is cut; and nothing that belongs to the whole process is moved by any public call."""
 
+# ruff: noqa: E501
 import os
 import random
 import signal

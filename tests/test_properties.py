@@ -9,15 +9,16 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
-from generated import frames
+from generated import arrays, frames, images
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
-from augment_gen import ConditionalVAE, ElasticWarp
+from augment_gen import ConditionalGAN, ConditionalVAE, ElasticWarp, WarpVAE
 from augment_gen.errors import AugmentGenError
 
-SHORT = settings(max_examples=25, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+SHORT = settings(max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 TINY = {"max_steps": 2, "width": 8, "random_state": 0, "device": "cpu"}
 outcomes = Counter()
 

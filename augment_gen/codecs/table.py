@@ -288,7 +288,7 @@ def _number_cells(series):
     if pd.api.types.is_integer_dtype(dtype):
         exact = np.uint64 if dtype.kind == "u" and dtype.itemsize == 8 else np.int64
         return series.to_numpy(dtype=exact, na_value=0) if missing.any() else series.to_numpy(exact), missing
-    if dtype == object and pd.api.types.infer_dtype(series, skipna=True) == "integer":
+    if dtype.kind == "O" and isinstance(dtype, np.dtype) and pd.api.types.infer_dtype(series, skipna=True) == "integer":
         with suppress(OverflowError):  # beyond 64 bits they are floats
             return np.where(missing, 0, series).astype(np.int64), missing
     values = series.to_numpy(dtype=np.float64, na_value=np.nan) if missing.any() else series.to_numpy(np.float64)
