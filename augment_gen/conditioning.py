@@ -44,6 +44,8 @@ class ConditionEncoder:
                 f"y is missing (NaN or None) in {len(missing)} rows, first in row {missing[0]}. Every row needs a "
                 "label: drop those rows, or give them a label of their own."
             )
+        if values.dtype.kind in "mM":
+            raise InvalidDataError("Unknown label type: y holds dates or times. Give class labels, such as y.astype(str).")
         try:
             check_classification_targets(np.asarray(values))
         except (ValueError, TypeError) as error:

@@ -51,7 +51,13 @@ def resolve_autocast(precision, device, worthwhile):
 
 @contextmanager
 def at_most_threads(limit):
-    """Inside the with-block torch uses at most `limit` threads of the CPU (None: as many as before), behind it as before."""
+    """Inside the with-block torch uses at most `limit` threads of the CPU (None: as many as before), behind it as before.
+
+    torch keeps this number for each thread of the caller's, and one for the process, which a thread takes over when it first
+    uses torch. So threads do not undo each other's limit, and the process gets its number back; but a thread that first uses
+    torch while another is in here keeps the limit, until it calls ``torch.set_num_threads`` itself. Setting the number for
+    this thread alone is nothing that torch offers.
+    """
     before = torch.get_num_threads()
     if limit is not None and limit < before:
         torch.set_num_threads(limit)

@@ -1,10 +1,9 @@
 """From ``random_state`` to random generators: the only place that makes one.
 
 Enters: what a user passes as ``random_state``. Leaves: ``numpy.random.Generator`` and ``torch.Generator`` objects.
-Nothing here reads or moves numpy's or torch's global state.
+Nothing here reads or moves numpy's or torch's global state. A numpy generator locks itself for each draw, so threads that
+share one get different numbers.
 """
-
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -68,13 +67,3 @@ def stretches(n_rows, seed, stretch_rows):
     for number, start in enumerate(range(0, max(1, n_rows), stretch_rows)):
         words = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)
         yield slice(start, min(start + stretch_rows, n_rows)), seed if number == 0 else int(words[0] >> np.uint64(1))
-
-
-@contextmanager
-def untouched_global_rng():
-    """Put torch's global CPU stream back on leaving: constructing a module draws initial weights from it."""
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)

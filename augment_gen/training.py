@@ -130,7 +130,7 @@ class ClassSampler:
 
     def draw(self, n_rows, generator):
         """int64 (n_rows,): row numbers."""
-        noise = torch.rand((2, n_rows), generator=generator, device=self.rows.device)
+        noise = torch.rand((2, n_rows), generator=generator, device=self.rows.device, dtype=torch.float32)
         classes = torch.searchsorted(self.cumulative, noise[0], right=True).clamp_max(len(self.counts) - 1)
         count = self.counts[classes]
         return self.rows[self.start[classes] + (noise[1] * count).long().clamp_max(count - 1)]
@@ -170,7 +170,7 @@ def train(phases, rows, class_index, plan, *, n_classes, generator, monitor=None
     TrainingWarning
         It is done once more; or the device's memory did not suffice for a batch, and batches are half as large from then on.
     """
-    with at_most_threads(plan.max_threads):
+    with at_most_threads(plan.max_threads), torch.inference_mode(False), torch.enable_grad():
         try:
             return _train(phases, rows, class_index, plan, n_classes, generator, monitor)
         except TrainingDivergedError as error:
@@ -314,7 +314,7 @@ class AdamW:
         self.parameters = [p for module in phase.modules for p in module.parameters() if p.requires_grad]
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
-        self.n_steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self.n_steps = [torch.zeros((), device=p.device, dtype=torch.float32) for p in self.parameters]
         self.betas, self.weight_decay = phase.betas, phase.weight_decay
 
     @torch.no_grad()

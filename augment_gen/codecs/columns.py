@@ -203,8 +203,7 @@ class NumberColumn:
             atom[:] = True
         self.atoms, rest = seen[atom], seen[~atom]
         self.decimals, self.step = _resolution(seen, dtype)
-        self.mean = float(np.average(seen, weights=count)) if len(seen) else 0.0
-        self.scale = float(np.sqrt(np.average((seen - self.mean) ** 2, weights=count))) if len(seen) else 0.0
+        self.mean, self.scale = _moments(seen, count)
         self.snap = 0 < len(rest) <= min(MAX_KNOTS, len(values) / 4)
         high = np.cumsum(mass[~atom]) / max(mass[~atom].sum(), 1e-300)
         low = np.r_[0.0, high[:-1]]
@@ -213,7 +212,7 @@ class NumberColumn:
             width = (high - low)[pick]
             middle = ((low + high) / 2)[pick]
             rest, low, high = rest[pick], middle - width / 2, middle + width / 2
-        self.knots, self.low, self.high = rest.astype(np.float64), low, high
+        self.knots, self.low, self.high = _as_floats_within(rest), low, high
         self.n_bins = min(bins, len(rest)) if bins and len(rest) else 0
         return self
 
@@ -274,10 +273,12 @@ class NumberColumn:
     def _value(self, rank, integral):
         if self.snap:
             return self.knots[np.searchsorted(self.high, rank).clip(0, len(self.knots) - 1)]
-        value = np.interp(rank, (self.low + self.high) / 2, self.knots)
+        unit = _unit(self.knots)
+        value = np.interp(rank, (self.low + self.high) / 2, self.knots / unit) * unit
         if integral:
             start = np.float64(self.knots[0])
-            return (np.round((value - start) / self.step) * self.step + start).astype(self.atoms.dtype)
+            value = np.round((value - start) / self.step) * self.step + start
+            return value.clip(self.knots[0], self.knots[-1]).astype(self.atoms.dtype)
         return value if self.decimals is None else np.round(value, self.decimals)
 
     def words(self, values, missing):
@@ -290,7 +291,8 @@ class NumberColumn:
 
     def vector(self, values, missing):
         """float32 (n, vector_width): standardised value (0 where missing), and whether it is missing."""
-        z = np.where(missing, 0.0, (values.astype(np.float64) - self.mean) / (self.scale or 1.0))
+        values, unit, scale = values.astype(np.float64), _unit(np.array([self.mean, self.scale])), self.scale or 1.0
+        z = np.where(missing, 0.0, (values / unit - self.mean / unit) / (scale / unit))
         columns = [z, missing] if self.has_missing else [z]
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -319,18 +321,49 @@ def _nearest(grid, values):
     """Index of the nearest entry of the sorted `grid` for each value."""
     right = np.searchsorted(grid, values).clip(0, len(grid) - 1)
     left = (right - 1).clip(0)
-    closer = np.abs(values - grid[left]) < np.abs(grid[right] - values)
-    return np.where(closer, left, right)
+    grid_, values_ = grid.astype(np.float64), values.astype(np.float64)  # differences of large integers would overflow
+    unit = _unit(grid_)
+    closer = np.abs(values_ / unit - grid_[left] / unit) < np.abs(grid_[right] / unit - values_ / unit)
+    return np.where(closer & (grid[right] != values), left, right)
+
+
+def _unit(values):
+    """What to divide floats by so that their differences, squares and slopes stay finite: 1 but for enormous ones."""
+    return 2.0**600 if len(values) and np.abs(values).max() > 1e120 else 1.0
+
+
+def _moments(values, count):
+    """Mean and standard deviation of values that occur `count` times."""
+    if not len(values):
+        return 0.0, 0.0
+    values = values.astype(np.float64)
+    unit = _unit(values)
+    mean = np.average(values / unit, weights=count)
+    return float(mean * unit), float(np.sqrt(np.average((values / unit - mean) ** 2, weights=count)) * unit)
+
+
+def _as_floats_within(values):
+    """Sorted numbers as float64, none of them beyond the first or last: integers above 2**53 would be rounded outwards."""
+    floats = values.astype(np.float64)
+    if values.dtype.kind in "iu" and len(values):
+        low, high = int(values[0]), int(values[-1])
+        floats = floats.clip(
+            floats[0] if int(floats[0]) >= low else np.nextafter(floats[0], np.inf),
+            floats[-1] if int(floats[-1]) <= high else np.nextafter(floats[-1], -np.inf),
+        )
+    return floats
 
 
 def _resolution(values, dtype):
     """Decimals that floats are written with (None: all of them), and the step that integers lie on."""
     if values.dtype.kind in "iu":
-        return None, float(max(1, np.gcd.reduce(values - values[0]))) if len(values) > 1 else 1.0
+        steps = (values[1:] - values[:-1]).view(np.uint64)  # sorted, so what overflows int64 is right in uint64
+        return None, float(max(1, np.gcd.reduce(steps))) if len(steps) else 1.0
     single = values.astype(dtype) if isinstance(dtype, np.dtype) and dtype.kind == "f" else values
-    for decimals in range(9):
-        if np.array_equal(np.round(values, decimals).astype(single.dtype), single):
-            return decimals, 1.0
+    with np.errstate(over="ignore"):  # enormous values have no decimals
+        for decimals in range(9):
+            if np.array_equal(np.round(values, decimals).astype(single.dtype), single):
+                return decimals, 1.0
     return None, 1.0
 
 
@@ -344,6 +377,8 @@ def _cast(values, missing, dtype):
         ticks = values.astype(np.int64)
         ticks[missing] = np.iinfo(np.int64).min
         return pd.DatetimeIndex(ticks.view(f"M8[{dtype.unit}]")).tz_localize("UTC").tz_convert(dtype.tz).array
+    if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "mM":
+        return _arrow_times(values.astype(np.int64), missing, dtype)
     if isinstance(dtype, np.dtype) and dtype.kind in "iub":
         return values.astype(dtype)
     if isinstance(dtype, np.dtype):  # floats, and objects that hold numbers
@@ -355,3 +390,13 @@ def _cast(values, missing, dtype):
         dense = np.where(missing, np.nan, dense) if missing.any() else dense
         return pd.arrays.SparseArray(dense.astype(dtype.subtype), dtype=dtype)
     return pd.Series(values).astype(dtype).mask(missing).astype(dtype).array
+
+
+def _arrow_times(ticks, missing, dtype):
+    """Ticks of dates, times or durations in Arrow's memory as what they were."""
+    import pyarrow
+
+    ticks = pyarrow.array(ticks, mask=missing)
+    if dtype.pyarrow_dtype.bit_width == 32:  # days
+        ticks = ticks.cast(pyarrow.int32())
+    return pd.array(ticks.cast(dtype.pyarrow_dtype), dtype=dtype)

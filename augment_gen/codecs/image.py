@@ -3,7 +3,6 @@
 Memory: uint8 images are read where they lie, without a copy; any other dtype is kept as one float32 copy.
 """
 
-import warnings
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -193,7 +192,7 @@ class ImageCodec(Codec):
             return parts[0]
         if isinstance(parts[0], PILImages):
             return PILImages(np.concatenate([part.array for part in parts]))
-        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts)
+        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts, dtype=parts[0].dtype)
 
     def take(self, X, index):
         return [X[i] for i in index] if isinstance(X, (list, tuple)) else X[index]
@@ -201,7 +200,9 @@ class ImageCodec(Codec):
     def concatenate(self, X, X_new):
         if isinstance(X, (list, tuple, PILImages)):
             return [*X, *X_new]
-        return torch.cat([X, X_new.to(X.device)]) if isinstance(X, torch.Tensor) else np.concatenate([X, X_new])
+        if isinstance(X, torch.Tensor):
+            return torch.cat([X, X_new.to(X.device)])
+        return np.concatenate([X, X_new], dtype=np.asarray(X).dtype)  # numpy would turn a foreign byte order into its own
 
     def state(self):
         return asdict(self.format_)
@@ -312,9 +313,16 @@ def _as_tensor(array):
     """A tensor over the array's own memory where torch can use it; it is only ever read."""
     if any(stride < 0 for stride in array.strides):
         array = array.copy()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        return torch.from_numpy(array)
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """A read-only array's memory, said to be writable: torch warns of any other, and would have to be silenced process-wide."""
+
+    def __init__(self, array):
+        pointer, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
+        self.array = array  # whose memory it is
 
 
 def _describe(form):

@@ -5,6 +5,7 @@ a column's model has at most 256 levels, 1,024 knots and max_atoms atoms.
 """
 
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ class TableCodec(Codec):
     def inputs(self, rows, generator):
         """Adds "scalars": normal scores, drawn within each cell's rank interval; 0 where the cell is an atom."""
         low, high = rows["low"], rows["high"]
-        rank = low + torch.rand(low.shape, generator=generator, device=low.device) * (high - low)
+        rank = low + torch.rand(low.shape, generator=generator, device=low.device, dtype=low.dtype) * (high - low)
         scores = torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6)).clamp(-4, 4)
         codes = rows["codes"].long()
         first, last = (torch.as_tensor(edge, device=codes.device) for edge in self.layout_.continuous_codes)
@@ -168,7 +169,7 @@ class TableCodec(Codec):
             return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
         if isinstance(parts[0], list):
             return [row for part in parts for row in part]
-        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts)
+        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else np.concatenate(parts, dtype=parts[0].dtype)
 
     def take(self, X, index):
         if isinstance(X, pd.DataFrame):
@@ -180,7 +181,9 @@ class TableCodec(Codec):
             return pd.concat([X, X_new.set_axis(synthetic_index(X.index, len(X_new)), axis=0)])
         if isinstance(X, (list, tuple)):
             return [*X, *X_new]
-        return torch.cat([X, X_new.to(X.device)]) if isinstance(X, torch.Tensor) else np.concatenate([X, X_new])
+        if isinstance(X, torch.Tensor):
+            return torch.cat([X, X_new.to(X.device)])
+        return np.concatenate([X, X_new], dtype=np.asarray(X).dtype)  # numpy would turn a foreign byte order into its own
 
     # ------------------------------------------------------------ containers
     def _remember_container(self, X):
@@ -303,14 +306,17 @@ class TableCodec(Codec):
 def synthetic_index(index, n_rows):
     """An index of `n_rows` rows that continues `index`, of the same type.
 
-    A RangeIndex goes on; integers go on after the largest; text becomes "synthetic_0", ...; any other type (times,
-    several levels) repeats its last entry, because a new one would have to be invented.
+    A RangeIndex goes on; integers go on after the largest, where there is room; text becomes "synthetic_0", ...; any other
+    type (times, several levels) repeats its last entry, because a new one would have to be invented.
     """
-    if isinstance(index, pd.RangeIndex):
+    if isinstance(index, pd.RangeIndex) and abs(index.stop + n_rows * index.step) < 2**63:
         return pd.RangeIndex(index.stop, index.stop + n_rows * index.step, index.step, name=index.name)
-    if pd.api.types.is_integer_dtype(index.dtype) and not isinstance(index, pd.MultiIndex):
+    if pd.api.types.is_integer_dtype(index.dtype) and not isinstance(index, pd.MultiIndex) and not index.hasnans:
         start = int(index.max()) + 1
-        return pd.Index(np.arange(start, start + n_rows), dtype=index.dtype, name=index.name)
+        if start + n_rows < 2**63:
+            entries = pd.Index(np.arange(start, start + n_rows), name=index.name)
+            fits = start + n_rows - 1 <= np.iinfo(pd.api.types.pandas_dtype(index.dtype).name.lower()).max
+            return entries.astype(index.dtype) if fits else entries
     if pd.api.types.is_string_dtype(index.dtype) and not isinstance(index, pd.MultiIndex):
         return pd.Index([f"synthetic_{i}" for i in range(n_rows)], dtype=index.dtype, name=index.name)
     return index[np.full(n_rows, len(index) - 1)]
@@ -336,22 +342,35 @@ def number_cells(series):
         series = series.sparse.to_dense()
     missing = series.isna().to_numpy()
     if dtype.kind in "mM":
-        if isinstance(dtype, pd.DatetimeTZDtype):
-            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-        ticks = series.to_numpy().view(np.int64).copy()
+        ticks = _ticks(series, dtype)
         ticks[missing] = ticks[~missing].min() if (~missing).any() else 0
         return ticks, missing
-    if pd.api.types.is_integer_dtype(dtype) and not pd.api.types.is_unsigned_integer_dtype(dtype):
-        return series.to_numpy(dtype=np.int64, na_value=0) if missing.any() else series.to_numpy(np.int64), missing
+    if pd.api.types.is_integer_dtype(dtype):
+        exact = np.uint64 if dtype.kind == "u" and dtype.itemsize == 8 else np.int64
+        return series.to_numpy(dtype=exact, na_value=0) if missing.any() else series.to_numpy(exact), missing
+    if dtype.kind == "O" and isinstance(dtype, np.dtype) and pd.api.types.infer_dtype(series, skipna=True) == "integer":
+        with suppress(OverflowError):  # beyond 64 bits they are floats
+            return np.where(missing, 0, series).astype(np.int64), missing
     values = series.to_numpy(dtype=np.float64, na_value=np.nan) if missing.any() else series.to_numpy(np.float64)
     if np.isinf(values).any():
         row = int(np.flatnonzero(np.isinf(values))[0])
         raise InvalidDataError(
             f"Input X contains infinity: column {name!r}, first in row {row}. Replace it by NaN (missing) or by a large number."
         )
-    if pd.api.types.is_unsigned_integer_dtype(dtype) and (values < 2**53).all():
-        values = np.where(missing, 0, values).astype(np.int64)
     return np.where(missing, 0, values) if missing.any() else values, missing
+
+
+def _ticks(series, dtype):
+    """int64 (n,), the caller's own: times in the units of their dtype, in UTC."""
+    if isinstance(dtype, pd.ArrowDtype):
+        import pyarrow
+
+        times = pyarrow.array(series.array)
+        whole = pyarrow.int32() if times.type.bit_width == 32 else pyarrow.int64()
+        return times.cast(whole).cast(pyarrow.int64()).fill_null(0).to_numpy(zero_copy_only=False).copy()
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    return series.to_numpy().view(np.int64).copy()
 
 
 def _level_cells(series):

@@ -153,7 +153,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             images = augment(codec.inputs(rows, generator)["images"], generator)
             if not self.mixup:
                 return {"loss": F.cross_entropy(network(images).float(), condition, weight=weight)}
-            share = torch.rand(len(images), generator=generator, device=images.device)
+            share = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype)
             other = torch.randperm(len(images), generator=generator, device=images.device)
             part = share[:, None, None, None]
             logits = network(part * images + (1 - part) * images[other]).float()

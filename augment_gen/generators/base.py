@@ -24,7 +24,7 @@ from augment_gen.errors import InvalidRequestError, InvalidTypeError
 from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
 from augment_gen.interruption import Interruption, is_direct_call
 from augment_gen.sampling.plan import rows_missing, rows_wanted
-from augment_gen.sampling.rounds import Rounds, as_filters
+from augment_gen.sampling.rounds import LatestReport, Rounds, as_filters
 from augment_gen.sampling.screening import Screening
 from augment_gen.sampling.stretches import rebatched
 from augment_gen.seeding import blocks, draw_seed, numpy_generator, stretches
@@ -172,7 +172,7 @@ class BaseGenerator(BaseOverSampler):
         filters : filter, callable or list of them, optional
             Beside the generator's own: `augment_gen.sampling.ClassConsistent`, `WithinSupport` and `NotACopy`, fitted on real
             rows, or functions (X, y) -> bool array. What one rejects is drawn again, under the same label, up to ten times;
-            ``filter_report_`` says what they rejected.
+            ``filter_report_`` says what they rejected in this thread's latest call.
         on_shortfall : {"warn", "raise"}, default="warn"
             What happens to rows that were rejected ten times: they are kept with a warning, or nothing is returned but an
             error. Never are there fewer rows than were asked for.
@@ -182,8 +182,9 @@ class BaseGenerator(BaseOverSampler):
             copies. Not held against: rows that several training rows share, and tables without a continuous column, where
             any row is a combination that may occur again. ``filter_report_`` counts them.
         random_state : None, int, RandomState or Generator
-            None goes on in a stream that was seeded in `fit`, so that two calls differ; an int gives the same rows at
-            every call.
+            None goes on in a stream that was seeded in `fit`, so that two calls differ, in threads too. A copy in another
+            process goes on where the original stood, so copies draw the same rows: give each an int of its own. An int gives
+            the same rows at every call.
 
         Returns
         -------
@@ -289,7 +290,8 @@ class BaseGenerator(BaseOverSampler):
         """
         before, course = dict(vars(self)), Course(interruption)
         try:
-            with torch.enable_grad(), course.interruption:  # both are as before behind it, whatever interrupts
+            # the modes are as before behind it, whatever interrupts; within, a network learns whatever the caller's modes are
+            with torch.inference_mode(False), torch.enable_grad(), course.interruption:
                 wanted = self._fit_anew(X, y, checkpoint_dir, course)
             course.warn_if_interrupted(checkpoint_dir)
             return wanted
@@ -308,7 +310,7 @@ class BaseGenerator(BaseOverSampler):
         if checkpoint_dir is not None:
             share.refuse_checkpoints()
             course.keep_in(checkpoint_dir, describe_fit(self, X, class_index, self.conditions_.classes_), rng)
-        self._stream = np.random.default_rng(draw_seed(rng))
+        self._stream, self._reports = np.random.default_rng(draw_seed(rng)), LatestReport()
         self.codec_ = self._make_codec(infer_codec(X)).fit(X, class_index)
         self.classes_ = self.conditions_.classes_
         rows = self.codec_.encode(X)
@@ -329,6 +331,10 @@ class BaseGenerator(BaseOverSampler):
         return self.decoder_.density.report(self.classes_.tolist()).assign(**self.screening_.report())
 
     # -------------------------------------------------------------- sampling
+    @property
+    def filter_report_(self):
+        return self._reports.get()
+
     def _request(self, n_samples, y, temperature, filters, on_shortfall, allow_copies, random_state):
         """What `_sample` takes, checked: the classes wanted, int64 (n,), a seed, and the settings."""
         check_is_fitted(self)
@@ -360,7 +366,7 @@ class BaseGenerator(BaseOverSampler):
         for rows, seed_here in stretches(len(wanted), seed, STRETCH_BLOCKS * self.codec_.block_rows):
             rounds.draw = lambda class_index, stage, mine=seed_here: self._draw_stage(class_index, mine, stage, temperature)
             yield rounds.run(wanted[rows], seed_here)
-        self.filter_report_ = rounds.report()
+        self._reports.put(rounds.report())
 
     def _draw_stage(self, wanted, seed, stage, temperature):
         parts = []

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils.validation import _num_samples, check_array, validate_data
 
-from augment_gen.errors import ClassTooSmallError, InvalidDataError, InvalidRequestError, SmallClassWarning
+from augment_gen.errors import ClassTooSmallError, InvalidDataError, InvalidRequestError, InvalidTypeError, SmallClassWarning
 
 WARN_BELOW = 5  # rows of a class under which its synthetic rows can only be small variations of the real ones
 
@@ -17,7 +17,7 @@ WARN_BELOW = 5  # rows of a class under which its synthetic rows can only be sma
 def check_X(estimator, X, y):
     """Refuse what no modality can use; sets n_features_in_ and feature_names_in_ of the estimator, as scikit-learn does."""
     if issparse(X):
-        raise TypeError("Sparse data was passed for X, but dense data is required: give X.toarray().")
+        raise InvalidTypeError("Sparse data was passed for X, but dense data is required: give X.toarray().")
     if y is None:
         raise InvalidDataError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     if isinstance(X, torch.Tensor):
@@ -29,7 +29,7 @@ def check_X(estimator, X, y):
         repeated = X.columns[X.columns.duplicated()].unique().tolist()
         if repeated:
             raise InvalidDataError(f"X has duplicate column names: {repeated[:5]}. Give every column its own name.")
-        validate_data(estimator, X, skip_check_array=True)
+        _remember_names(estimator, X)
         if 0 in X.shape:
             what = "0 sample(s)" if len(X) == 0 else "0 feature(s)"
             raise InvalidDataError(f"Found array with {what} (shape={X.shape}) while a minimum of 1 is required.")
@@ -42,7 +42,12 @@ def check_X(estimator, X, y):
                     "X holds images or rows of different shapes. Resize all images to one size (or give all rows the "
                     "same number of values), and stack them into one array."
                 ) from error
-            raise
+            message = str(error)  # sklearn's, which callers know; but of complex numbers it shows the whole of X
+            if "Complex" in message:
+                message = "Complex data not supported: give the real and imaginary parts of X as columns of their own."
+            raise InvalidDataError(message) from error
+        except TypeError as error:
+            raise InvalidTypeError(f"X holds what cannot be used: {error}") from error
         estimator.n_features_in_ = int(np.prod(array.shape[1:]))
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
@@ -51,6 +56,18 @@ def check_X(estimator, X, y):
             f"Found input variables with inconsistent numbers of samples: X has {_num_samples(X)} rows, y has "
             f"{_num_samples(y)} labels. Every row needs one label."
         )
+
+
+def _remember_names(estimator, frame):
+    """Set n_features_in_ and feature_names_in_; refuses column names of which some are text and some are not."""
+    try:
+        validate_data(estimator, frame, skip_check_array=True)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(name).__name__ for name in frame.columns}))
+        raise InvalidTypeError(
+            f"X has column names of several types: {kinds}. Feature names are only supported if all input features have "
+            "string names, or none has: rename them with X.columns = X.columns.astype(str)."
+        ) from error
 
 
 def check_temperature(temperature):

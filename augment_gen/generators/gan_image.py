@@ -225,8 +225,8 @@ class _Game:
         self.network, self.codec = adversary.network, adversary.codec
         self.discriminator, self.settings = discriminator, settings
         self.look = resolve_diff_augmentation(settings.diff_augment)
-        self.usual = {"real": torch.zeros((), device=device), "fake": torch.zeros((), device=device)}
-        self.shown = torch.zeros(len(adversary.counts), device=device)
+        self.usual = {name: torch.zeros((), device=device, dtype=torch.float32) for name in ("real", "fake")}
+        self.shown = torch.zeros(len(adversary.counts), device=device, dtype=torch.float32)
         self.shown[torch.from_numpy(adversary.trained)] = 1.0
         self.latents = _latents(adversary.decoder.density, len(adversary.counts), rng).to(device)
 

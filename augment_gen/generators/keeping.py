@@ -18,6 +18,7 @@ from augment_gen.networks.conv import ConvVAE
 from augment_gen.networks.mlp import TableVAE
 from augment_gen.networks.warp import DeformationVAE, ElasticField
 from augment_gen.persistence import read_state, write_state
+from augment_gen.sampling.rounds import LatestReport
 from augment_gen.sampling.screening import Screening
 
 DECODERS = {TableVAE: FittedDecoder, ConvVAE: FittedDecoder, DeformationVAE: FittedWarper, ElasticField: FittedWarper}
@@ -127,7 +128,7 @@ def _rebuild(generators, state):
     generator.n_features_in_ = int(state["n_features_in"])
     if state["feature_names_in"]:
         generator.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
-    generator._stream = np.random.default_rng()
+    generator._stream, generator._reports = np.random.default_rng(), LatestReport()
     generator._stream.bit_generator.state = {**generator._stream.bit_generator.state, "state": state["stream"]}
     check_rebuilt(generator)
     return generator

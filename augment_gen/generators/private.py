@@ -26,6 +26,7 @@ from augment_gen.generators.settings import with_given
 from augment_gen.generators.vae_table import TableSettings, TableVAERecipe
 from augment_gen.latent import LatentDensity
 from augment_gen.sampling.plan import rows_missing
+from augment_gen.sampling.rounds import LatestReport
 from augment_gen.sampling.screening import Screening
 from augment_gen.seeding import draw_seed, numpy_generator, torch_generator
 from augment_gen.training import Plan
@@ -123,7 +124,7 @@ def fit_privately(estimator, X, y, checkpoint_dir=None):
     noisy_index = np.repeat(np.arange(len(estimator.conditions_)), estimator.conditions_.counts_)
     wanted, estimator.sampling_strategy_ = rows_missing(estimator.sampling_strategy, noisy_index, estimator.conditions_)
     rng = numpy_generator(estimator.random_state)  # of initial weights and samples; the noise is not to be had from a seed
-    estimator._stream = np.random.default_rng(draw_seed(rng))
+    estimator._stream, estimator._reports = np.random.default_rng(draw_seed(rng)), LatestReport()
     _train(estimator, X, class_index, settings, rng, parts["clip"], training.noise_multiplier)
     estimator.classes_, estimator.privacy_report_ = estimator.conditions_.classes_, report
     estimator.screening_ = Screening(estimator.codec_, estimator.decoder_).without_rows(len(estimator.classes_))

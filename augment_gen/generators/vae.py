@@ -12,7 +12,7 @@ from augment_gen.generators.autoencoder import fit_autoencoder
 from augment_gen.generators.base import BaseGenerator
 from augment_gen.generators.checks import check_temperature
 from augment_gen.generators.private import fit_privately, refuse_fitted_filters, refuse_originals
-from augment_gen.seeding import numpy_generator, torch_generator
+from augment_gen.seeding import draw_seed, numpy_generator, torch_generator
 
 AUTO = StrOptions({"auto"})
 
@@ -240,7 +240,7 @@ class ConditionalVAE(BaseGenerator):
                 f"z must have shape ({len(class_index)}, {self.decoder_.density.dim}), a latent for each label in y; "
                 f"got {tuple(z.shape)}."
             )
-        rng = self._stream if random_state is None else numpy_generator(random_state)
+        rng = np.random.default_rng(draw_seed(self._stream)) if random_state is None else numpy_generator(random_state)
         return self.codec_.decode(self.decoder_.decode(z, class_index, rng, temperature), class_index, rng)
 
     # --------------------------------------------------------------- fitting

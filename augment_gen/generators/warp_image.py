@@ -179,6 +179,6 @@ class Pairs:
 
     def partners(self, condition, generator):
         """int64 (batch,): numbers of rows of the classes `condition`, each at random."""
-        noise = torch.rand(condition.shape, generator=generator, device=condition.device)
+        noise = torch.rand(condition.shape, generator=generator, device=condition.device, dtype=torch.float32)
         counts = self.counts[condition]
         return self.order[self.start[condition] + (noise * counts).long().clamp_max(counts - 1)]

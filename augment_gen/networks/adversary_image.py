@@ -38,7 +38,7 @@ class DiffAugmentation:
 
     def __call__(self, images, generator):
         """Changed `images`, float (n, C, H, W) in [0, 1]; `generator` is a torch.Generator on their device."""
-        draw = lambda *shape: torch.rand(shape, generator=generator, device=images.device)
+        draw = lambda *shape: torch.rand(shape, generator=generator, device=images.device, dtype=torch.float32)
         if self.brightness:
             images = images + self.brightness * (2 * draw(len(images), 1, 1, 1) - 1)
         if self.contrast:
@@ -55,7 +55,7 @@ def _shifted(images, share, noise):
     """`images` moved by whole pixels; `noise` (2, n) from 0 to 1 says how far across and down."""
     sides = noise.new_tensor([[images.shape[3]], [images.shape[2]]])
     pixels = ((2 * noise - 1) * (share * sides).round()).round()
-    moves = torch.eye(2, 3, device=noise.device).repeat(len(images), 1, 1)
+    moves = torch.eye(2, 3, device=noise.device, dtype=torch.float32).repeat(len(images), 1, 1)
     moves[:, :, 2] = (2 * pixels / sides).T
     grid = F.affine_grid(moves, images.shape, align_corners=False)
     return F.grid_sample(images, grid.to(images.dtype), mode="nearest", align_corners=False)
@@ -65,7 +65,7 @@ def _outside_rectangle(sides, share, noise):
     """(n, 1, H, W): 0 inside a rectangle centred where `noise` (2, n) from 0 to 1 says, 1 outside."""
     far = []
     for side, centre in zip(sides, noise, strict=True):
-        pixels = torch.arange(side, device=noise.device) + 0.5
+        pixels = torch.arange(side, device=noise.device, dtype=torch.float32) + 0.5
         far.append((pixels - side * centre[:, None]).abs() > 0.5 * share * side)
     return (far[0][:, None, :, None] | far[1][:, None, None, :]).to(noise.dtype)
 

@@ -4,8 +4,22 @@ import math
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from augment_gen.seeding import untouched_global_rng
+DRAWING = ("uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_")
+
+
+class Undrawn(TorchFunctionMode):
+    """Inside it, in this thread, weights that torch would draw from its global stream are 0.
+
+    Drawing them and putting the stream back would do for one thread, but not for two.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if getattr(function, "__name__", "") not in DRAWING:
+            return function(*args, **(kwargs or {}))
+        with torch.no_grad():
+            return (args[0] if args else kwargs["tensor"]).zero_()
 
 
 def build(network_class, architecture, generator):
@@ -15,8 +29,8 @@ def build(network_class, architecture, generator):
     normal of standard deviation ``embedding_scale`` where the module has that attribute, else 1. Afterwards
     ``network.after_initialise()`` is called where there is one (zero gains of FiLM layers, say).
     """
-    with untouched_global_rng():
-        network = network_class(**architecture)
+    with Undrawn():
+        network = network_class(**architecture).float()  # whatever torch's default dtype is at the moment
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
@@ -38,7 +52,7 @@ def rebuild(network_class, architecture, tensors):
 
     Raises RuntimeError where names or shapes do not fit, and TypeError where a dtype does not.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         network = network_class(**architecture)
     for name, like in network.state_dict().items():
         if name in tensors and tensors[name].dtype != like.dtype:

@@ -187,7 +187,7 @@ def swap_cells(inputs, share, layout, generator):
     A row's code and scalar move together. Lowers memorisation on small tables.
     """
     codes, scalars = inputs["codes"], inputs["scalars"]
-    swap = torch.rand(codes.shape, generator=generator, device=codes.device) < share
+    swap = torch.rand(codes.shape, generator=generator, device=codes.device, dtype=torch.float32) < share
     other = torch.randint(len(codes), codes.shape, generator=generator, device=codes.device)
     columns = torch.as_tensor(layout.scalar_blocks, device=codes.device)
     return {

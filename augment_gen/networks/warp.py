@@ -14,6 +14,7 @@ from augment_gen.networks.conv import EMBEDDING, LOG_VARIANCE, VARIANCE_FLOOR, G
 
 SMOOTHED_DEVIATION = 1 / 3  # of noise of variance 1, averaged over 3 x 3 cells
 FLOW_START = 0.1  # of a convolution's usual initial weights: training starts from almost no deformation
+FAR = 1e4  # half images from its middle, beyond which there is nothing new to see
 
 
 class Warp(nn.Module):
@@ -32,9 +33,10 @@ class Warp(nn.Module):
 
     def forward(self, images, flow):
         """(batch, C, H, W): `images` deformed."""
-        identity = torch.eye(2, 3, device=images.device).expand(len(images), 2, 3)
+        identity = torch.eye(2, 3, device=images.device, dtype=torch.float32).expand(len(images), 2, 3)
         places = F.affine_grid(identity, images.shape, align_corners=False)
         places = places + self.field(flow).permute(0, 2, 3, 1)
+        places = places.nan_to_num(0.0).clamp(-FAR, FAR)  # on a CPU torch reads outside the image, and crashes, where NaN says
         return F.grid_sample(images, places, padding_mode="border", align_corners=False)
 
     def field(self, flow):
@@ -45,7 +47,7 @@ class Warp(nn.Module):
 
 def finer(n_cells, n_pixels):
     """(n_pixels, n_cells): the bicubic interpolation of a line of cells, as a matrix, which is faster than torch's own."""
-    cells = torch.eye(n_cells)[:, None, :, None]
+    cells = torch.eye(n_cells, dtype=torch.float32)[:, None, :, None]
     fine = F.interpolate(cells, size=(n_pixels, 1), mode="bicubic", align_corners=False)
     return fine[:, 0, :, 0].T.contiguous()
 

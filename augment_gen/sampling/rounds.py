@@ -1,5 +1,6 @@
 """Drawing in rounds: what a filter rejects is drawn again under the same label, until all rows are there or it gives up."""
 
+import threading
 import warnings
 from collections import Counter
 
@@ -143,6 +144,26 @@ class Rounds:
             totals[name] += n if k in classes else 0
         name = totals.most_common(1)[0][0]
         return "the generator's own filters" if name == OWN else name
+
+
+class LatestReport:
+    """What `Rounds.report` said last: in the thread that asks, or else in any. Copies of it are empty."""
+
+    def __init__(self):
+        self._mine, self._any = threading.local(), None
+
+    def put(self, report):
+        self._mine.report = self._any = report
+
+    def get(self):
+        """A DataFrame; AttributeError where nothing has been drawn."""
+        report = getattr(self._mine, "report", self._any)
+        if report is None:
+            raise AttributeError("filter_report_ is there after sample or fit_resample; nothing has been drawn yet.")
+        return report
+
+    def __reduce__(self):
+        return LatestReport, ()
 
 
 def as_filters(filters, on_shortfall, X=None, y=None):
