@@ -257,12 +257,13 @@ def _exit_code(error):
 
 def _interrupted(out, force):
     try:
-        from augment_gen.pipelines import output_folder, shards
+        from augment_gen.pipelines.output_folder import progress
+        from augment_gen.pipelines.shards import progress as shards_progress
     except Exception:  # the interruption came while torch was half imported, which cannot be done twice
         return "Interrupted before anything was done. The same command starts again."
     if force:  # what lies there may be of another run, which is replaced once a generator is trained
         return "Interrupted. The same command goes on, or starts again where nothing was drawn yet."
-    found = (output_folder.progress(out) or shards.progress(out)) if out.is_dir() else None
+    found = (progress(out) or shards_progress(out)) if out.is_dir() else None
     if found is None:
         return "Interrupted before anything was drawn. The same command starts again."
     return f"Interrupted: {found[0]} of {found[1]} files are written to {out}. The same command goes on from there."

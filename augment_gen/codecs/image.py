@@ -23,6 +23,7 @@ CHANNELS = (1, 2, 3, 4)  # grey, grey and alpha, RGB, RGBA
 VECTOR_SIDE = 16  # images are averaged down to at most this side where copies are looked for
 BLOCK_VALUES = 2**24  # pixel values drawn at a time
 PIECE = 256  # images worked on at a time where copies are made, which bounds the memory that takes
+LARGEST = 1e30  # of an image's values, so that float32 holds their range
 NUMBERS = ("uint", "int", "float", "bfloat")  # what the names of dtypes of pixels begin with
 PIL_GREY = ("uint8", "uint16", "int32", "float32")  # dtypes of grey images that PIL holds
 FORMAT = Fields(  # what a file says of an `ImageFormat`
@@ -304,6 +305,8 @@ def _value_range(images, is_integer):
         raise InvalidDataError(
             "X contains NaN or infinity, which images must not. Fill them in (with 0, say), or drop those images."
         )
+    if max(-low, high) > LARGEST:
+        raise InvalidDataError(f"X holds values from {low:g} to {high:g}; {LARGEST:g} is the most. Scale the images down.")
     if is_integer or high > 1 or low < -1:
         return low, high
     return (0.0, 1.0) if low >= 0 else (-1.0, 1.0)

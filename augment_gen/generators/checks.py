@@ -35,7 +35,8 @@ def check_X(estimator, X, y):
             raise InvalidDataError(f"Found array with {what} (shape={X.shape}) while a minimum of 1 is required.")
     else:
         try:
-            array = check_array(X, dtype=None, allow_nd=True, ensure_all_finite="allow-nan", input_name="X")
+            finite = "allow-nan" if np.ndim(X) <= 2 else False  # of images the codec looks at the extremes
+            array = check_array(X, dtype=None, allow_nd=True, ensure_all_finite=finite, input_name="X")
         except ValueError as error:
             if "inhomogeneous" in str(error):
                 raise InvalidDataError(

@@ -80,6 +80,8 @@ class Screening:
     def keep(self, drawn, class_index, rng):
         """bool (n,): which of the drawn rows, of the classes int64 (n,), pass every filter."""
         keep, noise = np.ones(len(class_index), dtype=bool), rng.random(len(class_index))
+        if not len(class_index):
+            return keep
         if self.label is not None:
             keep = self.label.keep(self.decoder.label_probabilities(drawn), class_index)
         if self.novelty is not None:
