@@ -14,6 +14,7 @@ DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS, NAMES = DIGITS.reshape(-1, 8, 8).astype(np.uint8), np.array(["zero", "one", "two", "three"])
 TRAINING = np.concatenate([np.flatnonzero(LABELS == k)[:n] for k, n in enumerate([40, 6, 40, 6])])
 X, Y = DIGITS[TRAINING], NAMES[LABELS[TRAINING]]
+ONCE = {"n_folds": 3, "n_repeats": 1}
 REST = np.setdiff1d(np.flatnonzero(LABELS < 4), TRAINING)
 
 pytestmark = [
@@ -48,7 +49,7 @@ def linear(X, y, X_held_out, seed):
 
 def test_good_images_are_chosen_and_bad_ones_are_not():
     candidates = {"unseen": (Pool(), 0.67), "shuffled": (Pool(shuffled=True), 0.67)}
-    choice = choose_mix(X, Y, candidates, classifier=linear, random_state=0)
+    choice = choose_mix(X, Y, candidates, classifier=linear, **ONCE, random_state=0)
     assert choice.name == "unseen" and choice.synthetic_share == 0.67 and isinstance(choice.generator, Pool)
     assert not hasattr(choice.generator, "seen_")
     scores = choice.to_frame().set_index("name")
@@ -61,11 +62,13 @@ def test_good_images_are_chosen_and_bad_ones_are_not():
 
 def test_doubt_decides_for_none():
     candidates = {"unseen": (Pool(), 0.67)}
-    assert choose_mix(X, Y, candidates, classifier=linear, n_errors=50, random_state=0).name == PLAIN
+    assert choose_mix(X, Y, candidates, classifier=linear, n_errors=50, n_repeats=1, random_state=0).name == PLAIN
 
 
 def test_where_nothing_helps_none_is_chosen():
-    choice = choose_mix(X, Y, {"shuffled": (Pool(shuffled=True), 0.5)}, classifier=linear, random_state=0)
+    choice = choose_mix(
+        X, Y, {"shuffled": (Pool(shuffled=True), 0.5)}, classifier=linear, n_folds=3, n_repeats=1, random_state=0
+    )
     assert choice.name == PLAIN and choice.generator is None and choice.synthetic_share == 0
     assert "none is chosen" in choice.reason and choice.scores["difference"].iloc[0] == 0
 
@@ -83,7 +86,7 @@ def test_what_is_held_out_is_seen_by_nobody():
         assert not held_out[-1] & {image.tobytes() for image in X_train[: len(X_train) // 4]}  # real ones come first
         return linear(X_train, y_train, X_held_out, seed)
 
-    choose_mix(X, Y, {"watching": (Watching(), 0.5)}, classifier=classifier, random_state=0)
+    choose_mix(X, Y, {"watching": (Watching(), 0.5)}, classifier=classifier, **ONCE, random_state=0)
     assert len(seen) == 3 and len(set.union(*held_out)) == len(X)
     for fitted, without, behind in zip(seen, held_out[::2], held_out[1::2], strict=True):
         assert without == behind and not fitted & behind
@@ -94,7 +97,15 @@ def test_one_generator_with_two_shares_is_fitted_once_per_fold():
     original = Pool.fit
     Pool.fit = lambda self, X, y: fits.append(len(y)) or original(self, X, y)
     try:
-        choose_mix(X, Y, {"half": (generator, 0.5), "more": (generator, 0.8)}, classifier=linear, random_state=0)
+        choose_mix(
+            X,
+            Y,
+            {"half": (generator, 0.5), "more": (generator, 0.8)},
+            classifier=linear,
+            n_folds=3,
+            n_repeats=1,
+            random_state=0,
+        )
     finally:
         Pool.fit = original
     assert len(fits) == 3
@@ -126,5 +137,7 @@ def test_bad_requests_are_named(arguments, message):
 def test_bad_data_is_named():
     with pytest.raises(InvalidDataError, match="for images"):
         choose_mix(*load_iris(return_X_y=True))
-    with pytest.raises(InvalidDataError, match="at least 2 images each"):
-        choose_mix(X[:41], Y[:41])
+    with pytest.raises(InvalidDataError, match="at least 3 images each"):
+        choose_mix(X[:42], Y[:42])
+    with pytest.raises(InvalidDataError, match="at least 4 images each"):
+        choose_mix(X[:43], Y[:43], n_folds=2)

@@ -17,7 +17,7 @@ from augment_gen.codecs import infer_codec
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import InvalidDataError, InvalidParameterError
-from augment_gen.generators import ElasticWarp, WarpVAE
+from augment_gen.generators import ConditionalVAE, ElasticWarp
 from augment_gen.generators.judging import fit_judge, folds
 from augment_gen.generators.vae_image import resolve_augmentation
 from augment_gen.generators.warp_image import WarpSettings
@@ -69,10 +69,10 @@ def choose_mix(
     candidates="auto",
     *,
     mix="all",
-    n_folds=3,
+    n_folds=5,
     classifier=None,
     n_errors=2.0,
-    n_repeats=1,
+    n_repeats=2,
     augment="auto",
     device="auto",
     random_state=None,
@@ -89,16 +89,17 @@ def choose_mix(
         Training images and their labels, as for a generator's `fit`.
     candidates : "auto" or dict {str: (generator, float)}
         By a name of yours: a generator that is not fitted, with its parameters set, and its share. One generator with several
-        shares is fitted once. "auto" is half and four fifths of `WarpVAE`, and the same of `ElasticWarp`.
+        shares is fitted once. "auto" is half and four fifths of `ElasticWarp`, half of one that deforms half as much, four
+        fifths of one whose filter lets more pass, and half of `ConditionalVAE`.
     mix : {"all", "minority"}
         As in `mixed_plan`.
-    n_folds : int, default=3
+    n_folds : int, default=5
     classifier : callable (X, y, X_held_out, seed) -> float array (m, n_classes), optional
         Trains your classifier on images X in your format and int classes y, and returns its probabilities. By default a small
         convolutional network, 500 steps.
     n_errors : float, default=2.0
         Standard errors of its difference to none by which a candidate has to be better to be chosen.
-    n_repeats : int, default=1
+    n_repeats : int, default=2
         Classifiers trained per candidate and fold, whose probabilities are averaged.
     augment : "auto", dict, "none" or None
         Random changes of the small network's training images, as in `ConditionalVAE`.
@@ -113,7 +114,7 @@ def choose_mix(
     Raises
     ------
     InvalidDataError
-        X holds no images, or a class has fewer than 2 of them.
+        X holds no images, or a class has fewer than 3 of them (4 with two folds).
     InvalidParameterError
         Candidates that are not of that form, or a number out of range.
 
@@ -143,10 +144,14 @@ def choose_mix(
     codec = infer_codec(X)
     if codec.modality != "image":
         raise InvalidDataError("choose_mix is for images; X was read as a table.")
-    if conditions.counts_.min() < 2 or len(conditions.counts_) < 2:
-        raise InvalidDataError("choose_mix holds images out, so that y needs two classes or more, with at least 2 images each.")
+    counts = conditions.counts_
+    if len(counts) < 2 or (counts - -(-counts // n_folds)).min() < 2:
+        raise InvalidDataError(
+            "choose_mix holds a fold of each class out, and generators need 2 images of the rest: y needs two classes or more "
+            f"with at least {3 if n_folds > 2 else 4} images each."
+        )
     codec = codec().fit(X, class_index)
-    n_classes = len(conditions.counts_)
+    n_classes = len(counts)
     classifier = classifier or SmallNetwork(codec, n_classes, augment, device)
     trial = Trial(X, y, class_index, n_classes, codec, mix, classifier, n_repeats)
     fold = folds(class_index, n_folds, rng)
@@ -228,11 +233,14 @@ class SmallNetwork:
 def _candidates(candidates, mix, rng):
     if isinstance(candidates, str) and candidates == "auto":
         seed = draw_seed(rng) % 2**31
-        warp, elastic = WarpVAE(random_state=seed), ElasticWarp(random_state=seed)
+        elastic = ElasticWarp(random_state=seed)
         return {
-            "warp, half": (warp, 0.5), "warp, four fifths": (warp, 0.8),
-            "elastic, half": (elastic, 0.5), "elastic, four fifths": (elastic, 0.8),
-        }  # fmt: skip
+            "elastic, half": (elastic, 0.5),
+            "elastic, four fifths": (elastic, 0.8),
+            "milder elastic, half": (ElasticWarp(displacement=0.02, random_state=seed), 0.5),
+            "elastic with a lenient filter, four fifths": (ElasticWarp(label_threshold=0.2, random_state=seed), 0.8),
+            "VAE, half": (ConditionalVAE(random_state=seed), 0.5),
+        }
     expected = 'candidates must be a dict {name: (generator, share)} of at least one, none of them named "none"'
     if not isinstance(candidates, Mapping) or not candidates or PLAIN in candidates:
         raise InvalidParameterError(f"{expected}; got {candidates!r}.")
