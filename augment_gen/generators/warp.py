@@ -83,8 +83,9 @@ class WarpVAE(BaseGenerator):
     The fitted generator, and the file that `save` writes, hold the training images themselves.
 
     Measured beside random oversampling with classic augmentation (benchmarks/RESULTS.md): with ten digits of every class both
-    warps helped a CNN; on imbalanced MNIST the learned ones helped no more than the random ones of `ElasticWarp`; on chest
-    x-rays (one run) they did harm. `augment_gen.pipelines.choice.choose_mix` tries them on your images first.
+    warps helped a CNN; on imbalanced MNIST they helped less, the learned ones no more than the random ones of `ElasticWarp`;
+    on chest x-rays and photographs they did not help, or did harm. `augment_gen.pipelines.choice.choose_mix` tries them on
+    your images first.
 
     References
     ----------
