@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from augment_gen.accounting import PrivacyReport
 from augment_gen.codecs import CODECS
 from augment_gen.conditioning import ConditionEncoder
-from augment_gen.devices import resolve_device
+from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.dtypes import scalar_from_json, scalar_to_json
 from augment_gen.errors import InvalidParameterError, ModelFileError
 from augment_gen.generators.decoder import FittedDecoder
@@ -114,8 +114,8 @@ def _rebuild(generators, state):
     generator.classes_ = generator.conditions_.classes_
     generator.codec_ = CODECS[state["modality"]].from_state(state["codec"])
     device, network = _device(generator.device), NETWORKS[state["network"]]
-    decoder = DECODERS[network]
-    generator.decoder_ = decoder.from_state(state["decoder"], network, generator.codec_, device, bool(state["autocast"]))
+    autocast = resolve_autocast(generator.precision, device, worthwhile=state["autocast"])  # not every processor has bfloat16
+    generator.decoder_ = DECODERS[network].from_state(state["decoder"], network, generator.codec_, device, autocast)
     generator.screening_ = Screening.from_state(state["screening"], generator.codec_, generator.decoder_)
     generator.history_ = _frame_from_state(state["history"])
     generator.latent_report_ = _frame_from_state(state["report"])
