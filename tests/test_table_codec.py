@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits, load_iris
 
 from augment_gen.codecs import TableCodec
-from augment_gen.codecs.columns import MAX_LEVELS, LevelColumn, NumberColumn
+from augment_gen.codecs.levels import MAX_LEVELS, LevelColumn
+from augment_gen.codecs.numbers import NumberColumn
 from augment_gen.codecs.table import synthetic_index
 from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError
 

@@ -1,12 +1,14 @@
 """Columns that are described by what a user declares, and not by the rows: for a fit that must not leak from the codec.
 
-Enters: bounds or edges, and dtypes that name their levels. Leaves: columns as in `columns`, which have looked at no cell.
+Enters: bounds or edges, and dtypes that name their levels. Leaves: columns as in `levels` and `numbers`, which have
+looked at no cell.
 """
 
 import numpy as np
 import pandas as pd
 
-from augment_gen.codecs.columns import LevelColumn, NumberColumn
+from augment_gen.codecs.levels import LevelColumn
+from augment_gen.codecs.numbers import NumberColumn
 
 BINS = 32  # bins between a lower and an upper bound
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from augment_gen.codecs.cells import is_number_like, number_cells
 from augment_gen.codecs.declared import DeclaredNumbers, declared_levels
-from augment_gen.codecs.table import TableCodec, is_number_like, number_cells
+from augment_gen.codecs.table import TableCodec
 from augment_gen.errors import InvalidDataError, InvalidParameterError
 
 
