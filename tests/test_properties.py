@@ -6,6 +6,7 @@
 import copy
 import warnings
 from collections import Counter
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -100,8 +101,9 @@ def assert_within(drawn, real):
     numeric = pd.api.types.is_numeric_dtype(dtype) or dtype.kind in "mM"
     if numeric and not pd.api.types.is_bool_dtype(dtype):
         assert drawn.min() >= real.min() and drawn.max() <= real.max()
-    elif all(isinstance(cell, (int, float)) for cell in real):
+    elif all(isinstance(cell, (int, float, Decimal)) for cell in real):
         assert float(min(drawn)) >= float(min(real)) and float(max(drawn)) <= float(max(real))
+        assert not all(isinstance(cell, Decimal) for cell in real) or all(isinstance(cell, Decimal) for cell in drawn)
     else:
         assert set(map(repr, drawn)) <= set(map(repr, real))
 

@@ -1,11 +1,14 @@
 """Cells to tensors and back: what comes out is what went in, in kind and, as far as promised, in value."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
 
+from augment_gen import ConditionalVAE, load
 from augment_gen.codecs import TableCodec
 from augment_gen.codecs.levels import MAX_LEVELS, LevelColumn
 from augment_gen.codecs.numbers import NumberColumn
@@ -177,3 +180,15 @@ def test_projected_vectors_keep_distances_and_do_not_depend_on_the_batch():
     assert vectors.shape == (300, 256) and 0.85 < ratio.min() and ratio.max() < 1.15
     for n_rows in (1, 3, 17):
         np.testing.assert_array_equal(codec.vectors(X[:n_rows]), vectors[:n_rows])
+
+
+def test_decimals_of_a_database_come_back_as_decimals(tmp_path):
+    rng = np.random.default_rng(0)
+    prices = [Decimal(f"{value:.2f}") for value in rng.gamma(2, 30, 200)]
+    X = pd.DataFrame({"price": prices, "rate": [Decimal("0.1"), None] * 100}, dtype=object)
+    gen = ConditionalVAE(max_steps=3, random_state=0, device="cpu").fit(X, rng.integers(0, 2, 200))
+    gen.save(tmp_path / "m.safetensors")
+    for drawn in (gen.sample(50, random_state=0)[0], load(tmp_path / "m.safetensors").sample(50, random_state=0)[0]):
+        assert all(isinstance(cell, Decimal) and cell.as_tuple().exponent == -2 for cell in drawn["price"])
+        assert min(prices) <= min(drawn["price"]) and max(drawn["price"]) <= max(prices)
+        assert set(drawn["rate"].dropna()) == {Decimal("0.1")} and drawn["rate"].isna().any()

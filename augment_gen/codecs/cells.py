@@ -19,6 +19,11 @@ def is_number_like(series):
     return pd.api.types.is_numeric_dtype(dtype) or dtype.kind in "mM"
 
 
+def holds_decimals(series):
+    """Whether the cells of an object column are `decimal.Decimal`."""
+    return series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) == "decimal"
+
+
 def number_cells(series):
     """Values (int64 where all of X's are whole, else float64; 0 where missing) and the mask of missing cells."""
     dtype, name = series.dtype, series.name

@@ -5,6 +5,8 @@ gaps are dequantised uniformly, Uria et al. 2013, arXiv:1306.0186) and mapped to
 Ranks are weighted so that a rare class shapes them as much as a large one. A missing cell is a code too.
 """
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 
@@ -180,6 +182,19 @@ class NumberColumn:
             setattr(self, name, state[name])
         self.dtype = dtype_from_json(state["dtype"])
         return self
+
+
+class DecimalColumn(NumberColumn):
+    """A column of `decimal.Decimal`, as databases give them: numbers that come back with the digits behind the point of X's."""
+
+    kind = "decimals"
+
+    def decode(self, codes, ranks, class_index, rng):
+        """Object array (n,) of Decimal, NaN where missing."""
+        numbers = super().decode(codes, ranks, class_index, rng)
+        digits = "" if self.decimals is None else f".{self.decimals}f"
+        out = [number if number != number else Decimal(format(number, digits)) for number in numbers]
+        return np.array([*out, None], dtype=object)[:-1]
 
 
 def _nearest(grid, values):

@@ -12,17 +12,17 @@ import torch
 from torch.nn import functional as F
 
 from augment_gen.codecs.base import Codec
-from augment_gen.codecs.cells import is_number_like, level_cells, number_cells
+from augment_gen.codecs.cells import holds_decimals, is_number_like, level_cells, number_cells
 from augment_gen.codecs.declared import DeclaredNumbers
 from augment_gen.codecs.fingerprints import fingerprints
 from augment_gen.codecs.levels import LevelColumn
-from augment_gen.codecs.numbers import NumberColumn
+from augment_gen.codecs.numbers import DecimalColumn, NumberColumn
 from augment_gen.dtypes import dtype_from_json, dtype_to_json, scalar_from_json, scalar_to_json, torch_dtype
 from augment_gen.errors import IdentifierColumnWarning, InvalidDataError, InvalidTypeError, ModelFileError
 from augment_gen.layout import Block, TableLayout
 from augment_gen.schema import AnyOf, Every, Fields, Scalar, Text, Truth, Whole, check
 
-COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn, DeclaredNumbers)}
+COLUMNS = {column.kind: column for column in (LevelColumn, NumberColumn, DecimalColumn, DeclaredNumbers)}
 MAX_VECTOR = 256  # dimensions of the vectors that distances are computed on
 DECODED = 1024  # codes that are decoded at a time where a file is read
 PROJECTED = 2**14  # dimensions that are projected at a time, which bounds the memory that takes (16 MB)
@@ -226,7 +226,8 @@ class TableCodec(Codec):
         name = series.name
         if is_number_like(series):
             values, missing = number_cells(series)
-            return NumberColumn().fit(values, missing, dtype=series.dtype, **options)
+            column = DecimalColumn if holds_decimals(series) else NumberColumn
+            return column().fit(values, missing, dtype=series.dtype, **options)
         values = level_cells(series)
         try:
             column = LevelColumn().fit(values, class_index)
