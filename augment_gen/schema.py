@@ -182,7 +182,7 @@ class Fields:
 
 @dataclass(frozen=True, init=False)
 class Array:
-    """An ndarray or tensor.
+    """An ndarray, or a tensor where that is said.
 
     Parameters
     ----------
@@ -196,6 +196,8 @@ class Array:
         What every value is less than, or the name of that size.
     finite : bool
         Whether NaN and infinity are refused.
+    tensor : bool
+        Whether it has to be a tensor instead of an ndarray.
     """
 
     kinds: str
@@ -203,14 +205,16 @@ class Array:
     low: float | None
     below: int | str | None
     finite: bool
+    tensor: bool
 
-    def __init__(self, kinds, *shape, low=None, below=None, finite=True):
-        for name, value in {"kinds": kinds, "shape": shape, "low": low, "below": below, "finite": finite}.items():
+    def __init__(self, kinds, *shape, low=None, below=None, finite=True, tensor=False):
+        given = {"kinds": kinds, "shape": shape, "low": low, "below": below, "finite": finite, "tensor": tensor}
+        for name, value in given.items():
             object.__setattr__(self, name, value)
 
     def check(self, value, where, sizes):
-        if not isinstance(value, (np.ndarray, torch.Tensor)):
-            refuse(where, "an array", value)
+        if not isinstance(value, torch.Tensor if self.tensor else np.ndarray):
+            refuse(where, "a tensor" if self.tensor else "an array", value)
         if dtype_kind(value) not in self.kinds:
             refuse(where, f"an array of kind {self.kinds!r}", str(value.dtype))
         expected = [sizes.setdefault(side, n) if isinstance(side, str) else side for side, n in zip(self.shape, value.shape)]  # noqa: B905

@@ -137,7 +137,7 @@ JUDGES = Whole(0, 64)
 
 LATENT_DECODER = {"density": Fields({"method": Text(), "rule": Fields({}), "classes": Every(DENSITY, "n_classes")})}
 WARPER = {
-    "exemplars": Array("uf", "n_exemplars", "channels", "height", "width", low=0),
+    "exemplars": Array("uf", "n_exemplars", "channels", "height", "width", low=0, tensor=True),
     "counts": Array("i", "n_classes", low=1),
     "means": Array("f", "m", "latent_dim"),
     "deviations": Array("f", "m", "latent_dim"),

@@ -267,7 +267,8 @@ class SyntheticPool:
         if self.is_image:
             self._check_images(self._samples)
         elif not self._is_frame:
-            check(self._samples, Array("biufmM", "n_rows", "n_columns", finite=False), "the pool/samples")
+            is_tensor = isinstance(self._samples, torch.Tensor)
+            check(self._samples, Array("biufmM", "n_rows", "n_columns", finite=False, tensor=is_tensor), "the pool/samples")
         if len(self._samples) != sum(self.counts.values()):
             raise ModelFileError(f"counts and samples differ: {sum(self.counts.values())} and {len(self._samples)}.")
         return self
@@ -275,9 +276,9 @@ class SyntheticPool:
     def _check_images(self, samples):
         form = self.format
         shape = [{"n": "n_rows", "h": form.height, "w": form.width, "c": form.channels}[axis] for axis in form.layout]
-        check(samples, Array("iuf", *shape, finite=False), "the pool/samples")
+        check(samples, Array("iuf", *shape, finite=False, tensor=True), "the pool/samples")
         dtype = form.dtype if form.container == "Tensor" else np.dtype(form.dtype).newbyteorder("=").name
-        if not isinstance(samples, torch.Tensor) or str(samples.dtype) != f"torch.{dtype}":
+        if str(samples.dtype) != f"torch.{dtype}":
             raise ModelFileError(f"the pool/samples: expected a tensor of {dtype}.")
 
     def __getstate__(self):
