@@ -190,7 +190,8 @@ def _digest(value):
                 add(item)
         elif isinstance(value, torch.Tensor):
             digest.update(f"<{value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            if value.numel():  # an empty one may have strides that no view is made of
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         else:
             digest.update(f"{value!r},".encode())
 

@@ -9,7 +9,15 @@ import pandas as pd
 import torch
 from sklearn.utils.multiclass import check_classification_targets
 
-from augment_gen.dtypes import array_from_json, array_to_json, dtype_from_json, dtype_to_json, torch_dtype
+from augment_gen.dtypes import (
+    array_from_json,
+    array_to_json,
+    dtype_from_json,
+    dtype_to_json,
+    scalar_from_json,
+    scalar_to_json,
+    torch_dtype,
+)
 from augment_gen.errors import InvalidDataError, UnknownLabelError
 
 DECODED = 256  # classes that are decoded at a time where a file is read
@@ -128,14 +136,14 @@ class ConditionEncoder:
             "counts": self.counts_,
             "kind": self._kind,
             "dtype": dtype,
-            "name": self._name if self._name is None else str(self._name),
+            "name": scalar_to_json(self._name),
         }
 
     @classmethod
     def from_state(cls, state):
         self = cls()
         self.classes_, self.counts_ = array_from_json(state["classes"]), np.asarray(state["counts"])
-        self._kind, self._name = state["kind"], state["name"]
+        self._kind, self._name = state["kind"], scalar_from_json(state["name"])
         self._dtype = state["dtype"]["torch"] if "torch" in state["dtype"] else dtype_from_json(state["dtype"])
         if self._kind == "tensor":
             torch_dtype(self._dtype)

@@ -135,12 +135,12 @@ class Course:
 
     def passes(self, stage):
         """Write a checkpoint of a stage in the midst of it, where one is due."""
-        if self._folder is not None and stage.step and self._folder.is_due():
+        if self._folder is not None and self.cut_short is None and stage.step and self._folder.is_due():
             self._write(stage.state())
 
     def finish(self, stage, diverged=None):
         """Note that a stage is finished, or has diverged for the reason given, and write a checkpoint."""
-        if self._folder is not None:
+        if self._folder is not None and self.cut_short is None:  # what comes after a stage that was cut short is of no fit
             self._finished.append({**stage.result(), "diverged": diverged})
             self._write(None)
 

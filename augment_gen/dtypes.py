@@ -47,6 +47,8 @@ def dtype_from_json(state):
     if "string" in state:
         return pd.StringDtype(state["string"], na_value=np.nan if state["nan"] else pd.NA)
     dtype = pd.api.types.pandas_dtype(_matching(state["pandas"], PANDAS))
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":  # of categories, where pandas has a name of its own for numpy's
+        return dtype
     if isinstance(dtype, np.dtype) or "dateutil" in state["pandas"]:  # dateutil would read whatever file it is told to
         raise ModelFileError(f"{state['pandas']!r} describes no dtype of pandas.")
     return dtype

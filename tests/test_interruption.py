@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import fits
+import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
@@ -20,8 +21,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from typer.testing import CliRunner
 
 import augment_gen
-from augment_gen import AugmentedClassifier, checkpoints, cli
-from augment_gen.errors import CheckpointError, TrainingInterruptedWarning, TrainingWarning
+from augment_gen import AugmentedClassifier, ConditionalGAN, ConditionalVAE, checkpoints, cli
+from augment_gen.errors import CheckpointError, InvalidRequestError, TrainingInterruptedWarning, TrainingWarning
 from augment_gen.evaluation import compare
 from augment_gen.persistence import ASIDE, read_state
 
@@ -342,3 +343,15 @@ def test_a_disk_that_is_really_full_and_freed_again(finished, tmp_path):
         assert again["digest"] == finished[1] and not any("No space" in text for text in again["warnings"])
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("generator", [ConditionalVAE, ConditionalGAN])
+def test_checkpoints_of_a_table_without_categories(generator, tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    first, again = (
+        generator(max_steps=3, random_state=0, device="cpu").fit(X, y, checkpoint_dir=tmp_path / "c") for _ in range(2)
+    )
+    assert np.array_equal(first.sample(20, random_state=0)[0], again.sample(20, random_state=0)[0])
+    for wrong in ("", 123, True):
+        with pytest.raises(InvalidRequestError, match="checkpoint_dir must be the path"):
+            first.fit(X, y, checkpoint_dir=wrong)

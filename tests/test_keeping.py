@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.datasets import load_digits
 
 import augment_gen
-from augment_gen import ConditionalVAE
+from augment_gen import ConditionalVAE, ElasticWarp, WarpVAE
 from augment_gen.errors import ModelFileError
 from augment_gen.persistence import FORMAT_VERSION, read_state, write_state
 
@@ -157,3 +158,35 @@ def test_a_file_cannot_ask_for_more_memory_than_it_brings(saved, tmp_path):
     write_state(tmp_path / "huge.safetensors", state)
     with pytest.raises(ModelFileError, match="size mismatch"):
         augment_gen.load(tmp_path / "huge.safetensors")
+
+
+@pytest.mark.parametrize("levels", [[0, 1], [0.5, 2.5], [False, True], [2**63, 2**63 + 5]], ids=str)
+def test_categories_that_are_numbers_come_back(levels, tmp_path):
+    kinds = pd.Categorical([levels[i % 2] for i in range(60)], categories=levels)
+    X = pd.DataFrame({"kind": kinds, "number": pd.Series([levels[i % 2] for i in range(60)])})
+    gen = ConditionalVAE(max_steps=2, random_state=0, device="cpu").fit(X, np.arange(60) % 2 if levels[0] == 0.5 else kinds)
+    gen.save(tmp_path / "m.safetensors")
+    for one, other in zip(
+        gen.sample(20, random_state=0), augment_gen.load(tmp_path / "m.safetensors").sample(20, random_state=0), strict=True
+    ):
+        assert one.equals(other) if hasattr(one, "equals") else np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", [None, 0, ("a", 1), "y"], ids=str)
+def test_the_name_of_y_comes_back(name, tmp_path):
+    y = pd.Series([0, 1] * 30, name=name)
+    gen = ConditionalVAE(max_steps=2, random_state=0, device="cpu").fit(np.random.default_rng(0).normal(size=(60, 3)), y)
+    gen.save(tmp_path / "m.safetensors")
+    assert augment_gen.load(tmp_path / "m.safetensors").sample(3)[1].name == name
+
+
+@pytest.mark.parametrize("generator", [WarpVAE, ElasticWarp, ConditionalVAE])
+def test_float_images_are_drawn_alike_by_a_file_and_a_copy_and_none_where_none_are_asked_for(generator, tmp_path):
+    images, labels = load_digits(n_class=3, return_X_y=True)
+    X = (images.reshape(-1, 8, 8) / 16).astype(np.float32)[:90]
+    gen = generator(max_steps=5, random_state=0, device="cpu").fit(X, labels[:90])
+    gen.save(tmp_path / "m.safetensors")
+    drawn = gen.sample(30, random_state=0)[0]
+    for copy in (augment_gen.load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(gen))):
+        assert np.array_equal(copy.sample(30, random_state=0)[0], drawn)
+    assert gen.sample(0)[0].shape == (0, 8, 8)

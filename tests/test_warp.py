@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.svm import SVC
 
 import augment_gen
-from augment_gen.errors import InvalidDataError
+from augment_gen.errors import InvalidDataError, SmallClassWarning
 from augment_gen.generators import ElasticWarp, WarpVAE
 from augment_gen.generators.judging import folds
 from augment_gen.networks.conv import Grid
@@ -236,3 +236,9 @@ def test_folds_deal_every_class_out_evenly():
 def test_scikit_learn_is_told_that_tables_are_not_taken(generator):
     tags = generator().__sklearn_tags__().input_tags
     assert tags.three_d_array and not tags.two_d_array and not tags.allow_nan
+
+
+def test_one_image_of_each_class():
+    with pytest.warns(SmallClassWarning):
+        gen = ElasticWarp(min_class_size=1, max_steps=3, random_state=0, device="cpu").fit(BYTES[:3], [0, 1, 2])
+    assert gen.sample(5, y=1)[1] == [1] * 5

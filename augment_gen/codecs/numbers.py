@@ -18,7 +18,7 @@ from augment_gen.schema import AnyOf, Array, Fields, Maybe, Real, Truth, Whole, 
 NUMBERS = Fields(
     {
         "dtype": Fields({}),
-        "atoms": Array("if", "n_atoms"),
+        "atoms": Array("iuf", "n_atoms"),
         "knots": Array("f", "n_knots"),
         "low": AnyOf((Array("f", "n_knots"), Array("f", 1))),  # one without knots too
         "high": Array("f", "n_knots"),

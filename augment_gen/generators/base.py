@@ -21,7 +21,7 @@ from augment_gen.conditioning import ConditionEncoder
 from augment_gen.course import Course
 from augment_gen.distributed import current_share
 from augment_gen.errors import InvalidRequestError, InvalidTypeError
-from augment_gen.generators.checks import check_allow_copies, check_classes, check_temperature, check_X
+from augment_gen.generators.checks import check_allow_copies, check_checkpoint_dir, check_classes, check_temperature, check_X
 from augment_gen.interruption import Interruption, is_direct_call
 from augment_gen.sampling.plan import rows_missing, rows_wanted
 from augment_gen.sampling.rounds import LatestReport, Rounds, as_filters
@@ -308,6 +308,7 @@ class BaseGenerator(BaseOverSampler):
         share = current_share()
         rng = share.seeded(numpy_generator(self.random_state))
         if checkpoint_dir is not None:
+            check_checkpoint_dir(checkpoint_dir)
             share.refuse_checkpoints()
             course.keep_in(checkpoint_dir, describe_fit(self, X, class_index, self.conditions_.classes_), rng)
         self._stream, self._reports = np.random.default_rng(draw_seed(rng)), LatestReport()
@@ -333,7 +334,7 @@ class BaseGenerator(BaseOverSampler):
     # -------------------------------------------------------------- sampling
     @property
     def filter_report_(self):
-        return self._reports.get()
+        return getattr(self, "_reports", LatestReport()).get()
 
     def _request(self, n_samples, y, temperature, filters, on_shortfall, allow_copies, random_state):
         """What `_sample` takes, checked: the classes wanted, int64 (n,), a seed, and the settings."""

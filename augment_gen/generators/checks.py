@@ -1,5 +1,6 @@
 """What `fit` refuses before anything is trained, whatever the modality and the generator."""
 
+import os
 import warnings
 from numbers import Real
 
@@ -75,6 +76,12 @@ def check_temperature(temperature):
     """Refuse what is no finite number above 0."""
     if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 < temperature < np.inf:
         raise InvalidRequestError(f"temperature must be a number above 0; got {temperature!r}.")
+
+
+def check_checkpoint_dir(checkpoint_dir):
+    """Refuse what names no folder."""
+    if not isinstance(checkpoint_dir, (str, os.PathLike)) or not os.fspath(checkpoint_dir):
+        raise InvalidRequestError(f"checkpoint_dir must be the path of a folder of its own; got {checkpoint_dir!r}.")
 
 
 def check_allow_copies(allow_copies):

@@ -52,7 +52,7 @@ def fit_judges(judges, inputs, class_index, n_classes, plan, rng):
     generator = torch_generator(draw_seed(rng), plan.device)
     fold = folds(class_index.numpy(), len(judges), rng)
     for number, judge in enumerate(judges.judges):
-        others = torch.from_numpy(np.flatnonzero(fold != number))
+        others = torch.from_numpy(np.flatnonzero(fold != number) if (fold != number).any() else np.arange(len(fold)))
         mine = replace(plan, n_steps=min(JUDGE_STEPS, plan.n_steps), description=f"judge {number + 1}")
         fit_judge(judge, inputs, others, class_index, n_classes, mine, generator)
     judges.requires_grad_(False)

@@ -23,7 +23,7 @@ CONDITIONS = Fields(
     {
         "counts": Array("i", "n_classes", low=0),
         "kind": Text(("series", "frame", "categorical", "tensor", "list", "array", "indicator")),
-        "name": Maybe(Text()),
+        "name": Maybe(AnyOf((Scalar(), Fields({})))),
         "classes": Fields({"dtype": Fields({})}),
         "dtype": Fields({}),
     }

@@ -18,6 +18,7 @@ from augment_gen.codecs import TableCodec, infer_codec, read
 from augment_gen.codecs.declared_table import DeclaredTableCodec
 from augment_gen.conditioning import ConditionEncoder
 from augment_gen.devices import resolve_device
+from augment_gen.distributed import current_share
 from augment_gen.errors import InvalidDataError, InvalidParameterError, InvalidRequestError
 from augment_gen.generators.checks import check_classes, check_X
 from augment_gen.generators.decoder import FittedDecoder
@@ -111,6 +112,10 @@ def fit_privately(estimator, X, y, checkpoint_dir=None):
     parts = check_privacy(estimator)
     if checkpoint_dir is not None:
         raise InvalidRequestError("checkpoint_dir cannot go with privacy=: checkpoints hold what no noise covers yet.")
+    if current_share().n_processes > 1:
+        raise InvalidRequestError(
+            "privacy= is for fits in one process: each of several would draw its own noise, and spend epsilon anew. Fit in one."
+        )
     X, y = read(X, y)
     check_X(estimator, X, y)
     if infer_codec(X) is not TableCodec:

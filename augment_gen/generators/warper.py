@@ -91,6 +91,8 @@ class FittedWarper:
     @torch.no_grad()
     def warped(self, images, z):
         """float32 tensor (n, C, H, W) in [0, 1]: `images`, encoded, deformed as latents (n, latent_dim) say."""
+        if not len(z):
+            return torch.zeros(0, *images.shape[1:])
         parts = []
         for part in self._passes(len(z)):
             inputs = self.codec.inputs({"images": images[part].to(self.device)}, None)["images"]
@@ -145,7 +147,9 @@ class FittedWarper:
 
     @classmethod
     def from_state(cls, state, network_class, codec, device, autocast):
-        network = rebuild(network_class, state["architecture"], state["weights"]).eval().to(device)
+        network = (
+            rebuild(network_class, state["architecture"], state["weights"]).eval().to(device, memory_format=torch.channels_last)
+        )
         posterior = PooledPosterior(state["means"], state["deviations"])
         strength, threshold = float(state["strength"]), float(state["label_threshold"])
         self = cls(network, codec, posterior, strength, threshold, device, autocast, int(state["max_rows"]))
@@ -165,7 +169,7 @@ class FittedWarper:
         self.exemplars = torch.from_numpy(state["exemplars"])
         network_class, architecture, weights = state["network"]
         weights = {name: torch.from_numpy(array) for name, array in weights.items()}
-        self.network = rebuild(network_class, architecture, weights).eval().to(self.device)
+        self.network = rebuild(network_class, architecture, weights).eval().to(self.device, memory_format=torch.channels_last)
 
 
 def _cpu_weights(network):

@@ -28,6 +28,10 @@ def describe_model(path):
         draws = f"tables of {_plural(generator.n_features_in_, 'column')}{target}"
     report = generator.latent_report_.to_string(index=False, na_rep="", float_format="{:.3f}".format)
     lines = [f"{type(generator).__name__}: draws {draws}", f"sha256: {file_hash(path)}", "", report]
+    spent = getattr(generator, "privacy_report_", None)
+    if spent is not None:
+        text = f"differentially private: epsilon {spent.epsilon:.3g}, delta {spent.delta:.3g}; the counts above are noisy"
+        lines += ["", text, spent.to_frame().to_string(index=False, na_rep="", float_format="{:.3g}".format)]
     return "\n".join(lines)
 
 
