@@ -16,6 +16,9 @@ Data, pools of synthetic images, CNN and classic augmentation are those of `imag
   under the wanted one (after Kim et al. 2020, "M2m: imbalanced classification via major-to-minor translation", which
   follows a classifier's gradient), kept where the VAE's judges agree; for arms that are a `ConditionalVAE`.
 
+- ``pretrained``: as ``mixed``, by deformations that a `WarpVAE` learned from other data, scikit-learn's 1,797 digits of 8 x 8,
+  enlarged, applied to the training images, with the filter of judges trained on these.
+
 The networks of ``ros`` and ``mixed`` are also scored on test images that have been changed (domain shift): noise of standard
 deviation .15, half the contrast, a blur of 1 pixel, and a turn by 25 degrees.
 """
@@ -29,6 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.ndimage import gaussian_filter, rotate
+from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 ALPHA = 0.4
@@ -95,6 +99,25 @@ def translated(d, generator, n_each, rng):
     return pools
 
 
+def pretrained(d, parameters, n_each, rng):
+    """One array of images per class: training images, deformed as pairs of scikit-learn's digits differ."""
+    small, labels = load_digits(return_X_y=True)
+    grey = torch.from_numpy(small.reshape(-1, 1, 8, 8) / 16).float()
+    large = F.interpolate(grey, size=d.shape[:2], mode="bicubic", align_corners=False).clamp(0, 1)
+    warper = images_help.make(parameters, d.seed).fit((large[:, 0] * 255).round().byte().numpy(), labels).decoder_
+    judging = images_help.make("ElasticWarp", d.seed).fit(d.X, d.y).decoder_
+    warper.codec, warper.exemplars, warper.counts = judging.codec, judging.exemplars, judging.counts
+    pools = []
+    for k in range(d.K):
+        kept = []
+        while sum(map(len, kept)) < n_each:
+            wanted = np.full(500, k)
+            images = warper.codec.decode(warper.draw(wanted, rng, 1.0), wanted, rng)
+            kept.append(images[judging.label_probabilities(images)[:, k] >= 0.5])
+        pools.append(np.concatenate(kept))
+    return pools
+
+
 class Ways:
     """The ways to train on a data set, with one arm's pool of synthetic images."""
 
@@ -113,7 +136,8 @@ class Ways:
         elif way == "mixup":
             real, synthetic, partners = self._ros(), self.none, self._mixed(self._pool())[1]
         else:
-            real, synthetic = self._mixed(self._translated() if way == "m2m" else self._pool())
+            made = {"m2m": self._translated, "pretrained": self._pretrained}
+            real, synthetic = self._mixed(made.get(way, self._pool)())
         weight = 0.5 if way == "half-weight" else 1.0
         n_classes, steps = self.d.K, longer * self.steps
         network = train(self.H, real, synthetic, n_classes, steps, self.seed, self.augment, weight, partners)
@@ -132,6 +156,10 @@ class Ways:
         generator = images_help.make(self.pools.arms[self.arm], self.d.seed).fit(self.d.X, self.d.y)
         n_each = round(self.most * self.a.share / (1 - self.a.share))
         return translated(self.d, generator, min(n_each, images_help.POOL), np.random.default_rng(self.seed))
+
+    def _pretrained(self):
+        n_each = round(self.most * self.a.share / (1 - self.a.share))
+        return pretrained(self.d, self.pools.arms[self.arm], n_each, np.random.default_rng(self.seed))
 
     def _mixed(self, pools):
         X, y, n_synthetic = images_help.mixed(self.d, pools, "all", self.a.share, self.seed, count=True)
