@@ -19,6 +19,7 @@ from augment_gen.errors import InvalidDataError, InvalidParameterError, InvalidR
 from augment_gen.generators.private_training import RowNorms, clipped_gradients, noised, train_privately
 from augment_gen.generators.vae_table import TableSettings, TableVAERecipe
 from augment_gen.persistence import read_state
+from augment_gen.pipelines.inventory import describe_model
 from augment_gen.sampling import WithinSupport
 from augment_gen.seeding import torch_generator
 from augment_gen.training import Plan
@@ -322,3 +323,9 @@ def test_without_opacus_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "opacus.accountants", None)
     with pytest.raises(MissingExtraError, match=r'pip install "augment-gen\[privacy\]"'):
         private().fit(*table(40))
+
+
+def test_the_shell_says_what_was_spent(fitted, tmp_path):
+    fitted.save(tmp_path / "m.safetensors")
+    said = describe_model(tmp_path / "m.safetensors")
+    assert f"epsilon {fitted.privacy_report_.epsilon:.3g}" in said and "the counts above are noisy" in said
