@@ -91,19 +91,19 @@ class FittedDecoder:
         """JSON values and tensors; `from_state` is its inverse."""
         return {
             "architecture": self.network.architecture,
-            "weights": _cpu_weights(self.network),
+            "weights": cpu_weights(self.network),
             "density": self.density.state(),
             "max_rows": self.max_rows,
         }
 
     @classmethod
     def from_state(cls, state, network_class, codec, device, autocast):
-        network = _placed(rebuild(network_class, state["architecture"], state["weights"]), device)
+        network = placed(rebuild(network_class, state["architecture"], state["weights"]), device)
         return cls(network, codec, LatentDensity.from_state(state["density"]), device, autocast, int(state["max_rows"]))
 
     def __getstate__(self):
         # as arrays: torch sends the file handles of tensors to a spawned process, but closes those of copies too early
-        weights = {name: tensor.numpy() for name, tensor in _cpu_weights(self.network).items()}
+        weights = {name: tensor.numpy() for name, tensor in cpu_weights(self.network).items()}
         return {**self.__dict__, "network": (type(self.network), self.network.architecture, weights)}
 
     def __setstate__(self, state):
@@ -112,13 +112,14 @@ class FittedDecoder:
             self.device = torch.device("cpu")
         network_class, architecture, weights = state["network"]
         weights = {name: torch.from_numpy(array) for name, array in weights.items()}
-        self.network = _placed(rebuild(network_class, architecture, weights), self.device)
+        self.network = placed(rebuild(network_class, architecture, weights), self.device)
 
 
-def _placed(network, device):
+def placed(network, device):
     """Ready to draw, with convolutions laid out as in training, which is faster on a CPU as well as a GPU."""
     return network.eval().to(device, memory_format=torch.channels_last)
 
 
-def _cpu_weights(network):
+def cpu_weights(network):
+    """The network's weights and buffers by name, on the CPU."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from augment_gen.generators.decoder import cpu_weights, placed
 from augment_gen.networks.initialise import rebuild
 from augment_gen.seeding import torch_generator
 
@@ -135,7 +136,7 @@ class FittedWarper:
         """JSON values and tensors; `from_state` is its inverse."""
         return {
             "architecture": self.network.architecture,
-            "weights": _cpu_weights(self.network),
+            "weights": cpu_weights(self.network),
             "exemplars": self.exemplars,
             "counts": self.counts,
             "means": self.posterior.means,
@@ -147,9 +148,7 @@ class FittedWarper:
 
     @classmethod
     def from_state(cls, state, network_class, codec, device, autocast):
-        network = (
-            rebuild(network_class, state["architecture"], state["weights"]).eval().to(device, memory_format=torch.channels_last)
-        )
+        network = placed(rebuild(network_class, state["architecture"], state["weights"]), device)
         posterior = PooledPosterior(state["means"], state["deviations"])
         strength, threshold = float(state["strength"]), float(state["label_threshold"])
         self = cls(network, codec, posterior, strength, threshold, device, autocast, int(state["max_rows"]))
@@ -158,7 +157,7 @@ class FittedWarper:
 
     def __getstate__(self):
         # as arrays: torch sends the file handles of tensors to a spawned process, but closes those of copies too early
-        weights = {name: tensor.numpy() for name, tensor in _cpu_weights(self.network).items()}
+        weights = {name: tensor.numpy() for name, tensor in cpu_weights(self.network).items()}
         network = type(self.network), self.network.architecture, weights
         return {**self.__dict__, "network": network, "exemplars": self.exemplars.numpy()}
 
@@ -169,8 +168,4 @@ class FittedWarper:
         self.exemplars = torch.from_numpy(state["exemplars"])
         network_class, architecture, weights = state["network"]
         weights = {name: torch.from_numpy(array) for name, array in weights.items()}
-        self.network = rebuild(network_class, architecture, weights).eval().to(self.device, memory_format=torch.channels_last)
-
-
-def _cpu_weights(network):
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        self.network = placed(rebuild(network_class, architecture, weights), self.device)
