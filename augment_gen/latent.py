@@ -203,7 +203,8 @@ def _draw(density, noise, choice):
         return means[row] + noise @ density["spread"].T
     neighbours = density["neighbours"]
     other = neighbours[row, (choice[:, 1] * neighbours.shape[1]).astype(int)]
-    return means[row] + choice[:, 2:] * (means[other] - means[row]) + deviations[row] * noise
+    # up to the middle only: beyond it, rows at the edge would give their share away to the crowd they look at
+    return means[row] + 0.5 * choice[:, 2:] * (means[other] - means[row]) + deviations[row] * noise
 
 
 def _fit_mixture(latents, n_components, regularisation, seed):

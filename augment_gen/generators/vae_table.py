@@ -35,8 +35,8 @@ class TableSettings:
         if n_rows >= LARGE_TABLE:
             narrow = n_columns < 8
             return cls(
-                latent_dim=8 if narrow else 24, width=256 if narrow else 512, n_layers=3, beta=0.3, n_steps=1240,
-                batch_size=1024, learning_rate=2e-3, weight_decay=1e-5, ema_decay=0.99, input_noise=0.0,
+                latent_dim=8 if narrow else 32, width=256, n_layers=4, beta=0.5, n_steps=800, batch_size=512,
+                learning_rate=6e-3, weight_decay=1e-5, ema_decay=0.99, input_noise=0.0,
             )  # fmt: skip
         small = n_rows < 2000
         return cls(
