@@ -25,7 +25,8 @@ from competitors import COMPETITORS, PEERS
 from record import Record
 
 HERE = Path(__file__).parent
-GROUPS = ("rows", "columns", "cardinality", "classes", "images", "pixels", "adult", "roofline")
+GROUPS = ("rows", "columns", "cardinality", "classes", "images", "pixels", "adult", "mixed", "roofline")
+REAL = ("adult", "mixed")
 QUICK = ("rows", "columns", "images", "pixels", "roofline")
 
 
@@ -106,7 +107,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the two smallest sizes of each kind, one epoch for images")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, help="by default all, but adult without --adult")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, help="by default all that there are data for")
     parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=list(COMPETITORS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of the CPU; more are slower for small networks on busy cores")
@@ -117,10 +118,10 @@ def arguments():
     parser.add_argument("--cifar", type=Path, help="folder with CIFAR-10's train.parquet")
     parser.add_argument("--out", type=Path, default=Path("outputs/speed"))
     a = parser.parse_args()
-    a.groups = a.groups or [group for group in (QUICK if a.quick else GROUPS) if group != "adult" or a.adult]
+    a.groups = a.groups or [group for group in (QUICK if a.quick else GROUPS) if group not in REAL or a.adult]
     a.competitors = [name for name in a.competitors if a.peers or name not in PEERS]
-    if "adult" in a.groups and not a.adult:
-        parser.error("the group adult needs --adult, the folder of its train.csv and test.csv")
+    if not a.adult and set(REAL) & set(a.groups):
+        parser.error(f"the groups {' and '.join(REAL)} need --adult, the folder of Adult's train.csv and test.csv")
     return a
 
 

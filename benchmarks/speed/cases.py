@@ -1,6 +1,7 @@
 """Which measurements there are: from one middling workload, one thing is varied at a time.
 
-Groups: rows, columns, cardinality, classes (tables, half of whose columns are categorical); images, pixels; adult.
+Groups: rows, columns, cardinality, classes (tables, half of whose columns are categorical); images, pixels; adult; mixed
+(100,000 rows of Adult, drawn with replacement: 14 columns of up to 41 levels, every fourth row in the smaller class).
 """
 
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ def cases(groups, quick, competitors):
         "images": _images("rows", [1000, 5000, 50_000], quick, ("vae", "gan"), "images"),
         "pixels": _images("side", [28, 32, 64, 128], quick, ("vae", "gan", "warp", "elastic"), "pixels"),
         "adult": [Case("adult", name, Workload("adult", ADULT_ROWS)) for name in ("vae", "gan", "smotenc", *PEERS)],
+        "mixed": [Case("mixed", name, Workload("adult", 100_000)) for name in ("vae", "gan", "smotenc")],
     }
     wanted = [case for group in groups for case in made[group]]
     return [case for case in wanted if case.competitor in competitors]
