@@ -28,7 +28,8 @@ class DensityRule:
     Attributes
     ----------
     interpolation : int or None
-        Rows from which latents are drawn between posterior means of neighbours, plus posterior noise (None: never).
+        Rows from which latents are drawn from a posterior mean up to half of the way to a neighbour's, plus posterior noise
+        (None: never).
     rows_per_component : int
         A Gaussian mixture gets one component for so many rows; with fewer than two components' worth, one Gaussian.
     jitter : int
