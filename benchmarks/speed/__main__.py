@@ -48,7 +48,7 @@ def measure(case, repeat, folder, a, record):
     """Run one case in a process of its own, unless the record has it."""
     key = {
         "group": case.group, "competitor": case.competitor, "workload": case.workload.as_dict(), "epochs": case.epochs,
-        "device": a.device, "repeat": repeat,
+        "device": a.device, "threads": a.threads, "repeat": repeat,
     }  # fmt: skip
     if record.has(key, a.limit):
         return

@@ -50,7 +50,7 @@ def phases(lines):
         workload = key["workload"]
         common = {
             "group": key["group"], "data": line["name"], "competitor": key["competitor"], "epochs": key["epochs"] or "default",
-            "device": key["device"], "pixels": workload["side"] ** 2, **workload, "busy": line["busy"],
+            "device": key["device"], "threads": key["threads"], "pixels": workload["side"] ** 2, **workload, "busy": line["busy"],
         }  # fmt: skip
         rows += [{**common, **phase} for phase in line["phases"]]
     return pd.DataFrame(rows)
@@ -58,7 +58,7 @@ def phases(lines):
 
 def times(found):
     """Per workload, competitor and phase: medians over repeats, and from the lowest to the highest wall time."""
-    groups = found.groupby(["group", "data", "competitor", "epochs", "device", "phase", "n_rows"], sort=False)
+    groups = found.groupby(["group", "data", "competitor", "epochs", "device", "threads", "phase", "n_rows"], sort=False)
     table = groups.agg(
         runs=("wall_s", "size"), wall_s=("wall_s", "median"), lowest=("wall_s", "min"), highest=("wall_s", "max"),
         cpu_s=("cpu_s", "median"), peak_mb=("peak_mb", "median"),
@@ -69,8 +69,8 @@ def times(found):
 def growth(found):
     """Slopes of log CPU time (wall time on a GPU) and of log memory over log size, fitted by least squares."""
     rows = []
-    for (group, competitor, epochs, device, phase), one in found.groupby(
-        ["group", "competitor", "epochs", "device", "phase"], sort=False
+    for (group, competitor, epochs, device, _, phase), one in found.groupby(
+        ["group", "competitor", "epochs", "device", "threads", "phase"], sort=False
     ):
         if group not in GROWTH:
             continue
