@@ -23,6 +23,16 @@ def test_a_ring_stays_a_ring(method):
     assert 0.85 < radius.mean() < 1.2 and np.mean(radius < 0.5) < 0.05
 
 
+def test_rows_at_the_edge_keep_their_share_of_what_is_drawn():
+    """Three rows of 600 lie far out, each alone, so that their neighbours are in the crowd."""
+    rng = np.random.default_rng(0)
+    means = np.zeros((600, 2), dtype=np.float32)
+    means[::200] = [[10, 0], [0, 10], [-10, 0]]
+    density = LatentDensity("interpolation", DensityRule()).fit(means, np.full_like(means, 0.01), np.zeros(600, int), 1, rng)
+    far = np.linalg.norm(density.sample(np.zeros(40_000, int), rng), axis=1) > 4.9
+    assert abs(far.mean() - 3 / 600) < 0.001
+
+
 def test_a_gaussian_has_the_moments_of_its_class_and_temperature_narrows_it():
     rng = np.random.default_rng(0)
     means, deviations, index = two_rings(800, rng)
