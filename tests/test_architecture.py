@@ -9,7 +9,7 @@ import augment_gen
 
 PACKAGE = Path(augment_gen.__file__).parent
 LEVELS = [
-    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema", "fingerprints", "interruption", "distributed"},
+    {"errors", "seeding", "layout", "dtypes", "devices", "weights", "schema", "fingerprints", "interruption", "distributed", "constants"},
     {
         "conditioning",
         "codecs",

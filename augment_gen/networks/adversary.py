@@ -34,9 +34,9 @@ def relaxed_rows(head, outputs, temperature, generator):
 
 def real_rows(head, inputs):
     """The same form for real rows: one-hot codes, and scalars where cells are continuous."""
-    parts = []
-    for columns, size in head.groups:
-        parts.append(F.one_hot(inputs["codes"][:, columns], size).float().flatten(1))
+    parts, columns = [], head.columns.on(inputs["codes"].device)
+    for _, size in head.groups:
+        parts.append(F.one_hot(inputs["codes"][:, columns[size]], size).float().flatten(1))
     if head.n_scalars:
         parts.append(inputs["scalars"] * inputs["continuous"])
     return torch.cat(parts, dim=1)
