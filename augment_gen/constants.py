@@ -22,7 +22,8 @@ class Constants:
         """Dict of int64 tensors on a torch.device: the same ones at every call, since a recorded step knows their addresses."""
         if device not in self._placed:
             with torch.inference_mode(False):  # a backward pass may need them later
-                tensors = {name: torch.as_tensor(array, device=device, dtype=torch.int64) for name, array in self.arrays.items()}
+                there = {"device": device, "dtype": torch.int64}
+                tensors = {name: torch.as_tensor(array, **there) for name, array in self.arrays.items()}
             self._placed.setdefault(device, tensors)  # another thread may have been faster
         return self._placed[device]
 

@@ -72,6 +72,14 @@ class Stage:
             for tensor, value in zip(self.memory, state["memory"], strict=True):
                 tensor.copy_(value)
 
+    def tensors(self):
+        """Lists of the tensors that a step changes: by what they are, so that each list has one scale."""
+        average = self.average.average
+        moments = [tensors for optimiser in self.optimisers for tensors in optimiser.state().values()]
+        weights = [optimiser.parameters for optimiser in self.optimisers]
+        buffers = [buffer for module in self.modules for buffer in module.buffers()]
+        return [group for group in (*weights, *moments, average, buffers, list(self.memory)) if group]
+
     def _parts(self):
         return [*self.optimisers, self.average, self.fallback]
 
