@@ -16,6 +16,7 @@ from torch import nn
 
 from augment_gen.checkpoints import CheckpointFolder
 from augment_gen.errors import TrainingDivergedError, TrainingInterruptedWarning
+from augment_gen.graphs import COARSE, Group
 from augment_gen.interruption import Interruption
 
 
@@ -72,13 +73,14 @@ class Stage:
             for tensor, value in zip(self.memory, state["memory"], strict=True):
                 tensor.copy_(value)
 
-    def tensors(self):
-        """Lists of the tensors that a step changes: by what they are, so that each list has one scale."""
-        average = self.average.average
+    def groups(self):
+        """All tensors that a step changes, as a list of `Group`."""
+        moved = [*(optimiser.parameters for optimiser in self.optimisers), self.average.average]
         moments = [tensors for optimiser in self.optimisers for tensors in optimiser.state().values()]
-        weights = [optimiser.parameters for optimiser in self.optimisers]
         buffers = [buffer for module in self.modules for buffer in module.buffers()]
-        return [group for group in (*weights, *moments, average, buffers, list(self.memory)) if group]
+        counts = [buffer for buffer in buffers if not buffer.is_floating_point()]
+        others = [*moments, counts, [buffer for buffer in buffers if buffer.is_floating_point()], list(self.memory)]
+        return [Group(tensors, COARSE) for tensors in moved] + [Group(tensors) for tensors in others]
 
     def _parts(self):
         return [*self.optimisers, self.average, self.fallback]

@@ -212,7 +212,7 @@ class Run:
         enough = self.plan.n_steps >= graphs.FEWEST_STEPS  # all of them, so that a killed fit goes on with the same numbers
         recorder = graphs.recorder_for(self.plan.device, stage.generator) if alone and enough else None
         self.by_tensors = recorder is not None  # what a recording reads must be on the device
-        self.take_step = graphs.RecordedStep(step, stage.tensors(), stage.generator, recorder) if recorder else step
+        self.take_step = graphs.RecordedStep(step, stage.groups(), stage.generator, recorder) if recorder else step
 
     def to_the_end(self):
         """Take the steps, until there are no more, the monitor has seen enough, or Ctrl-C asks to stop."""

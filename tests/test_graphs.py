@@ -222,7 +222,7 @@ def test_every_training_can_be_recorded(monkeypatch, kind):
 
     def located(self, number):
         output = one(self, number)
-        changed = [tensor.data_ptr() for group in self.stage.tensors() for tensor in group]
+        changed = [tensor.data_ptr() for group in self.stage.groups() for tensor in group.tensors]
         addresses.setdefault(self.plan.description, []).append(changed)
         return output
 
