@@ -104,8 +104,9 @@ class RecordedStep:
 
     Parameters
     ----------
-    step : callable (index, numbers, variant) -> tensor
-        Changes tensors in place, and is the same work at every call with the same variant.
+    step : Step
+        Called with (index, numbers, variant), it changes tensors in place and returns one; the same work at every call with
+        the same variant. It can ``drop_gradients()``, after it was broken off.
     groups : list of Group
         All that it changes.
     generator : torch.Generator
@@ -155,6 +156,7 @@ class RecordedStep:
         except Exception as error:  # whatever it is, the training can do without
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             self.recorder.recover()
+            self.step.drop_gradients()
         self._put_back(before)
         if reason is not None:
             self._give_up(reason)
