@@ -124,8 +124,8 @@ class Observer:
 
 def observed(a, recorded, starts=None):
     """An `Observer` that has seen all trainings."""
-    before = graphs.FEWEST_STEPS
-    graphs.FEWEST_STEPS = 0 if recorded else float("inf")
+    before = graphs.EAGER_STEPS
+    graphs.EAGER_STEPS = before if recorded else a.steps + 1  # both read the same numbers from the device
     observer = Observer(torch.device(a.device), starts)
     common = {"max_steps": a.steps, "random_state": a.seed, "device": a.device}
     gan = {"min_adversarial_size": 10, **common}
@@ -137,7 +137,7 @@ def observed(a, recorded, starts=None):
             observer.watch("images", ConditionalGAN(**gan), *images(a.images))
             observer.watch("warps", WarpVAE(**common), *images(a.images))
     finally:
-        graphs.FEWEST_STEPS = before
+        graphs.EAGER_STEPS = before
     return observer
 
 
@@ -177,6 +177,8 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=1797)
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
+    if a.steps < graphs.FEWEST_STEPS and torch.device(a.device).type == "cuda":
+        parser.error(f"--steps must be at least {graphs.FEWEST_STEPS}: shorter trainings are not recorded")
     if a.steps < 2 * PROFILED:
         parser.error(f"--steps must be at least {2 * PROFILED}")
     main(a)
