@@ -16,6 +16,7 @@ from torch import nn
 
 from augment_gen.checkpoints import CheckpointFolder
 from augment_gen.errors import TrainingDivergedError, TrainingInterruptedWarning
+from augment_gen.graphs import COARSE, Group
 from augment_gen.interruption import Interruption
 
 
@@ -71,6 +72,15 @@ class Stage:
                 part.restore(mine)
             for tensor, value in zip(self.memory, state["memory"], strict=True):
                 tensor.copy_(value)
+
+    def groups(self):
+        """All tensors that a step changes, as a list of `Group`."""
+        moved = [*(optimiser.parameters for optimiser in self.optimisers), self.average.average]
+        moments = [tensors for optimiser in self.optimisers for tensors in optimiser.state().values()]
+        buffers = [buffer for module in self.modules for buffer in module.buffers()]
+        counts = [buffer for buffer in buffers if not buffer.is_floating_point()]
+        others = [*moments, counts, [buffer for buffer in buffers if buffer.is_floating_point()], list(self.memory)]
+        return [Group(tensors, COARSE) for tensors in moved] + [Group(tensors) for tensors in others]
 
     def _parts(self):
         return [*self.optimisers, self.average, self.fallback]

@@ -9,6 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from augment_gen.constants import Constants
+
 
 @dataclass(frozen=True)
 class Block:
@@ -70,6 +72,12 @@ class TableLayout:
         blocks = [self.blocks[i] for i in self.scalar_blocks]
         first = np.array([block.first_continuous for block in blocks], dtype=np.int64)
         return first, first + np.array([block.n_continuous for block in blocks], dtype=np.int64)
+
+    @cached_property
+    def indices(self):
+        """`Constants`: "scalar_blocks", and the "first" and "behind" of `continuous_codes`."""
+        first, behind = self.continuous_codes
+        return Constants({"scalar_blocks": self.scalar_blocks, "first": first, "behind": behind})
 
     def to_dict(self):
         """JSON form; `from_dict` is its inverse."""

@@ -11,43 +11,18 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
-from torch import nn
-from torch.optim.adamw import adamw
 from tqdm.auto import tqdm
 
+from augment_gen import graphs
 from augment_gen.course import Course, Stage
 from augment_gen.devices import at_most_threads
 from augment_gen.distributed import current_share
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
+from augment_gen.steps import AdamW, Step, one_cycle
 from augment_gen.weights import BestWeights, SoundWeights, WeightAverage
 
 LOG_EVERY = 25  # steps between two points of the curves; the only moments when the device is waited for
 SLOWER = 1 / 3  # of the learning rate, after a training has diverged
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A loss and the modules that it trains.
-
-    Attributes
-    ----------
-    modules : tuple of nn.Module
-        What the phase's optimiser updates.
-    loss : callable (rows, condition, progress, generator) -> dict of scalar tensors
-        ``rows`` is a batch of the resident rows, ``condition`` int64 (batch,), ``progress`` a float from 0 to 1. The
-        entry "loss" is minimised; the others are curves.
-    learning_rate, weight_decay : float
-    betas : tuple of float
-    memory : tuple of tensors
-        What the loss remembers from step to step, and changes in place.
-    """
-
-    modules: tuple[nn.Module, ...]
-    loss: Callable
-    learning_rate: float
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.99)
-    memory: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,7 +167,8 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     stage = Stage(modules, [AdamW(phase) for phase in phases], average, fallback, memory, generator)
     try:
         if not plan.course.begin(stage):
-            _run(stage, phases, rows, class_index, plan, n_classes, monitor, share, noise)
+            batches = Batches(rows, class_index, n_classes, plan)
+            Run(stage, Step(phases, stage, batches, plan, share, noise), monitor).to_the_end()
             share.equalise(modules)
     finally:
         for module in modules:
@@ -200,86 +176,115 @@ def _train(phases, rows, class_index, plan, n_classes, generator, monitor):
     return pd.DataFrame(stage.history)
 
 
-def _run(stage, phases, rows, class_index, plan, n_classes, monitor, share, noise):
-    """The steps of a stage, from where it stands to its end."""
-    rows = {name: tensor.to(plan.device) for name, tensor in rows.items()}
-    condition = class_index.to(plan.device)
-    sampler = ClassSampler(class_index, n_classes, plan.class_tempering, plan.device)
-    optimisers, average, generator = stage.optimisers, stage.average, stage.generator
-    best = stage.fallback if monitor else None
-    history, pending, course, batch_size = stage.history, [], plan.course, plan.batch_size
-    if best and not stage.step:
-        best.check()
-    for module in stage.modules:
-        module.train()
-    steps = range(stage.step, plan.n_steps)
-    for step in tqdm(steps, desc=plan.description, initial=stage.step, total=plan.n_steps, disable=not plan.verbose):
-        if step % LOG_EVERY == 0:  # one draw for many steps: fewer, larger operations
-            course.passes(stage)
-            picks = sampler.draw(plan.batch_size * min(LOG_EVERY, plan.n_steps - step), generator).split(plan.batch_size)
-        curves = None
-        while curves is None:
-            index = picks[step % LOG_EVERY][share.rows][:batch_size]
-            batch, curves = {name: tensor[index] for name, tensor in rows.items()}, {}
+class Batches:
+    """The rows, resident on the device, and batches of them."""
+
+    def __init__(self, rows, class_index, n_classes, plan):
+        self.rows = {name: tensor.to(plan.device) for name, tensor in rows.items()}
+        self.condition = class_index.to(plan.device)
+        self.sampler = ClassSampler(class_index, n_classes, plan.class_tempering, plan.device)
+        self.batch_size = plan.batch_size
+
+    def draw(self, n_batches, generator):
+        """Row numbers of several batches, each int64 (batch_size,): one draw for many steps, fewer and larger operations."""
+        return self.sampler.draw(self.batch_size * n_batches, generator).split(self.batch_size)
+
+    def take(self, index):
+        """The rows of these numbers, a dict of tensors, and their classes."""
+        return {name: tensor[index] for name, tensor in self.rows.items()}, self.condition[index]
+
+
+class Run:
+    """The steps of a stage, from where it stands to its end.
+
+    Parameters
+    ----------
+    stage : Stage
+    step : Step
+    monitor : Monitor or None
+    """
+
+    def __init__(self, stage, step, monitor):
+        self.stage, self.step, self.plan, self.monitor = stage, step, step.plan, monitor
+        self.best = stage.fallback if monitor else None
+        self.batch_size, self.pending = step.plan.batch_size, []
+        alone = step.share.n_processes == 1
+        enough = self.plan.n_steps >= graphs.FEWEST_STEPS  # all of them, so that a killed fit goes on with the same numbers
+        recorder = graphs.recorder_for(self.plan.device, stage.generator) if alone and enough else None
+        self.by_tensors = recorder is not None  # what a recording reads must be on the device
+        self.take_step = graphs.RecordedStep(step, stage.groups(), stage.generator, recorder) if recorder else step
+
+    def to_the_end(self):
+        """Take the steps, until there are no more, the monitor has seen enough, or Ctrl-C asks to stop."""
+        stage, plan, course = self.stage, self.plan, self.plan.course
+        if self.best and not stage.step:
+            self.best.check()
+        for module in stage.modules:
+            module.train()
+        steps = range(stage.step, plan.n_steps)
+        for number in tqdm(steps, desc=plan.description, initial=stage.step, total=plan.n_steps, disable=not plan.verbose):
+            if number % LOG_EVERY == 0:
+                course.passes(stage)
+                self._prepare(number)
+            self.pending.append(self._one(number))
+            cut_short = plan.interruptible and course.interruption.asked
+            done = number == plan.n_steps - 1 or self._is_good_enough(number)
+            if len(self.pending) == LOG_EVERY or done or cut_short:
+                self._log(number)
+                course.interruption.usable |= plan.interruptible
+            if done or cut_short:
+                break
+        stage.average.copy_into_modules()
+        if self.best:
+            self.best.copy_into_modules()
+        if done:
+            course.finish(stage)
+        else:
+            course.cut_short = f"{plan.description}, after {stage.step} of {plan.n_steps} steps"
+
+    def _prepare(self, number):
+        """What the steps up to the next point of the curves need: row numbers, and the numbers of `Step.numbers`."""
+        coming = range(number, min(number + LOG_EVERY, self.plan.n_steps))
+        self.picks = self.step.batches.draw(len(coming), self.stage.generator)
+        self.numbers = [self.step.numbers(each) for each in coming]
+        if self.by_tensors:
+            self.numbers = torch.tensor(self.numbers, dtype=torch.float32).to(self.plan.device)
+
+    def _one(self, number):
+        """Take a step, with as many rows as there is memory for; returns its curves."""
+        place, share = number % LOG_EVERY, self.step.share
+        while True:
+            index = self.picks[place][share.rows][: self.batch_size]
             try:
-                for phase, optimiser in zip(phases, optimisers, strict=True):
-                    curves |= _update(phase, optimiser, batch, condition[index], step, plan, noise, share)
+                return self.take_step(index, self.numbers[place], self.step.variant(number))
             except torch.OutOfMemoryError:
-                if batch_size < 4 or share.n_processes > 1:  # batch norm needs two rows; processes would have to agree
+                if self.batch_size < 4 or share.n_processes > 1:  # batch norm needs two rows; processes would have to agree
                     raise
-                curves = None
-            if curves is None:  # behind the except, whose traceback holds on to the tensors of the step
-                batch_size = _halved(batch_size, optimisers)
-        average.update()
-        pending.append(curves)
-        cut_short = plan.interruptible and course.interruption.asked
-        done = step == plan.n_steps - 1 or (best is not None and (step + 1) % monitor.every == 0 and not best.check())
-        if len(pending) == LOG_EVERY or done or cut_short:
-            rate = one_cycle(step, plan.n_steps, phases[0].learning_rate)
-            history.append({"step": step + 1, **_means(pending, share), "learning_rate": rate})
-            stage.step, pending = step + 1, []
-            _check_health(stage, best, course)
-            course.interruption.usable |= plan.interruptible
-        if done or cut_short:
-            break
-    average.copy_into_modules()
-    if best:
-        best.copy_into_modules()
-    if done:
-        course.finish(stage)
-    else:
-        course.cut_short = f"{plan.description}, after {stage.step} of {plan.n_steps} steps"
+            self._halve()  # behind the except, whose traceback holds on to the tensors of the step
 
+    def _halve(self):
+        """Halve the batches: what the step that ran out of memory left behind is dropped, and the user is told."""
+        self.step.drop_gradients()
+        self.take_step = self.step  # what was recorded is for batches of one size
+        warnings.warn(
+            f"The device has too little memory for batches of {self.batch_size} rows: training goes on with "
+            f"{self.batch_size // 2}. Set batch_size={self.batch_size // 2} to start there, or a smaller width.",
+            TrainingWarning,
+            stacklevel=10,
+        )
+        self.batch_size //= 2
 
-def _update(phase, optimiser, batch, condition, step, plan, generator, share):
-    """One step of one phase; returns its curves, still on the device."""
-    with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
-        losses = phase.loss(batch, condition, step / plan.n_steps, generator)
-    losses["loss"].backward(inputs=optimiser.parameters)  # and not into the modules of other phases
-    share.average_gradients(optimiser.parameters, len(condition), plan.batch_size)
-    nn.utils.clip_grad_norm_(optimiser.parameters, plan.gradient_clip)
-    optimiser.step(one_cycle(step, plan.n_steps, phase.learning_rate))
-    return {name: value.detach() for name, value in losses.items()}
+    def _is_good_enough(self, number):
+        return self.best is not None and (number + 1) % self.monitor.every == 0 and not self.best.check()
 
-
-def _halved(batch_size, optimisers):
-    """Half the batch size, after a step that ran out of memory: what it left behind is dropped, and the user is told."""
-    for optimiser in optimisers:
-        for parameter in optimiser.parameters:
-            parameter.grad = None
-    warnings.warn(
-        f"The device has too little memory for batches of {batch_size} rows: training goes on with {batch_size // 2}. Set "
-        f"batch_size={batch_size // 2} to start there, or a smaller width.",
-        TrainingWarning,
-        stacklevel=9,
-    )
-    return batch_size // 2
-
-
-def _means(pending, share):
-    """Means of the curves of several steps: the one moment when the device is waited for."""
-    means = torch.stack([torch.stack(list(curves.values())).float() for curves in pending]).mean(0)
-    return dict(zip(pending[0], share.mean(means).tolist(), strict=True))
+    def _log(self, number):
+        """Add a point to the curves: the one moment when the device is waited for."""
+        means = self.step.share.mean(torch.stack(self.pending).mean(0)).tolist()
+        rate = one_cycle(number, self.plan.n_steps, self.step.phases[0].learning_rate)
+        curves = dict(zip(self.step.curves, means, strict=True))
+        self.stage.history.append({"step": number + 1, **curves, "learning_rate": rate})
+        self.stage.step, self.pending = number + 1, []
+        _check_health(self.stage, self.best, self.plan.course)
 
 
 def _check_health(stage, best, course):
@@ -301,52 +306,3 @@ def _check_health(stage, best, course):
     )
     course.finish(stage, diverged)
     raise TrainingDivergedError(diverged)
-
-
-class AdamW:
-    """AdamW (Loshchilov and Hutter 2019) on torch's fused kernel, over the parameters of a phase.
-
-    ``torch.optim.AdamW`` does the same, but constructing it imports torch's compiler: one to two seconds, which is a
-    third of a fit on a small table.
-    """
-
-    def __init__(self, phase):
-        self.parameters = [p for module in phase.modules for p in module.parameters() if p.requires_grad]
-        self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters]
-        self.n_steps = [torch.zeros((), device=p.device, dtype=torch.float32) for p in self.parameters]
-        self.betas, self.weight_decay = phase.betas, phase.weight_decay
-
-    @torch.no_grad()
-    def step(self, learning_rate):
-        """Update the parameters that have a gradient, and drop the gradients."""
-        used = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        pick = lambda tensors: [tensors[i] for i in used]
-        parameters = pick(self.parameters)
-        adamw(
-            parameters, [p.grad for p in parameters], pick(self.first), pick(self.second), [], pick(self.n_steps),
-            fused=True, amsgrad=False, maximize=False, lr=learning_rate, weight_decay=self.weight_decay, eps=1e-8,
-            beta1=self.betas[0], beta2=self.betas[1],
-        )  # fmt: skip
-        for parameter in parameters:
-            parameter.grad = None
-
-    def state(self):
-        """Tensors; `restore` is its inverse."""
-        return {"first": self.first, "second": self.second, "n_steps": self.n_steps}
-
-    def restore(self, state):
-        for name, tensors in self.state().items():
-            for tensor, value in zip(tensors, state[name], strict=True):
-                tensor.copy_(value)
-
-
-def one_cycle(step, n_steps, peak):
-    """The learning rate of a step: up along a cosine for a tenth of the steps, then down to almost nothing.
-
-    Smith and Topin (2019), "Super-convergence".
-    """
-    start, end, summit = peak / 25, peak / 2.5e5, max(1.0, 0.1 * n_steps)
-    if step < summit:
-        return peak + (start - peak) * (1 + math.cos(math.pi * step / summit)) / 2
-    return end + (peak - end) * (1 + math.cos(math.pi * (step - summit) / max(1.0, n_steps - summit))) / 2

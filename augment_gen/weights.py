@@ -10,7 +10,7 @@ class WeightAverage:
     """Exponential moving average of the weights of several modules, with a bias-corrected start."""
 
     def __init__(self, modules, decay):
-        self.decay, self.n_updates = decay, 0
+        self.decay = decay
         self.live = [p for module in modules for p in module.parameters() if p.requires_grad] if decay else []
         self.average = [p.detach().clone() for p in self.live]
 
@@ -26,12 +26,22 @@ class WeightAverage:
                 for parameter, value in zip(self.live, live, strict=True):
                     parameter.copy_(value)
 
+    def blend(self, step):
+        """How much the live weights count in the average after a step; the first is number 0."""
+        return 1 - min(self.decay, (step + 1) / (step + 11))
+
     @torch.no_grad()
-    def update(self):
-        if self.live:
-            self.n_updates += 1
-            decay = min(self.decay, self.n_updates / (self.n_updates + 10))
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.live], 1 - decay)
+    def update(self, blend):
+        """Move the average towards the live weights; `blend` is a float, or a scalar tensor on their device."""
+        live = [p.detach() for p in self.live]
+        if not live:
+            return
+        if not isinstance(blend, torch.Tensor):
+            torch._foreach_lerp_(self.average, live, blend)
+            return
+        change = torch._foreach_sub(live, self.average)  # lerp takes no scalar of the device for many tensors at once
+        torch._foreach_mul_(change, blend)
+        torch._foreach_add_(self.average, change)
 
     @torch.no_grad()
     def copy_into_modules(self):
@@ -39,11 +49,10 @@ class WeightAverage:
             parameter.copy_(mean)
 
     def state(self):
-        """JSON values and tensors; `restore` is its inverse."""
-        return {"n_updates": self.n_updates, "average": self.average}
+        """Tensors; `restore` is its inverse."""
+        return {"average": self.average}
 
     def restore(self, state):
-        self.n_updates = state["n_updates"]
         for mean, value in zip(self.average, state["average"], strict=True):
             mean.copy_(value)
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from augment_gen.devices import resolve_autocast, resolve_device
 from augment_gen.errors import TrainingDivergedError, TrainingWarning
-from augment_gen.training import ClassSampler, Monitor, Phase, Plan, one_cycle, train
+from augment_gen.steps import Phase, one_cycle
+from augment_gen.training import ClassSampler, Monitor, Plan, train
 from augment_gen.weights import WeightAverage
 
 CPU = torch.device("cpu")
@@ -32,8 +33,8 @@ def line_fit(n_steps, **plan):
     nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
     x = torch.linspace(-1, 1, 200)[:, None]
 
-    def loss(rows, condition, progress, generator):
-        assert 0 <= progress < 1 and len(condition) == len(rows["x"])
+    def loss(rows, condition, now, generator):
+        assert len(condition) == len(rows["x"]) == 32
         error = (model(rows["x"]) - 3 * rows["x"] - 1).square().mean()
         return {"loss": error, "twice": 2 * error}
 
@@ -84,7 +85,7 @@ def test_thread_limit_ends_with_training_even_where_it_fails():
         seen = []
         model = nn.Linear(1, 1)
 
-        def loss(rows, condition, progress, generator):
+        def loss(rows, condition, now, generator):
             seen.append(torch.get_num_threads())
             return {"loss": model(rows["x"]).sum() * float("nan")}
 
@@ -103,7 +104,7 @@ def test_a_training_that_diverges_starts_again_from_the_last_sound_weights_at_a_
     nn.init.constant_(model.weight, 5.0)
     weights = []
 
-    def loss(rows, condition, progress, generator):
+    def loss(rows, condition, now, generator):
         weights.append(model.weight.item())
         error = (model(rows["x"]) - 3 * rows["x"]).square().mean()
         if len(weights) == 40:
@@ -131,7 +132,7 @@ def test_the_best_weights_are_kept_not_the_last():
         weights.append(model.weight.item())
         return next(scores)
 
-    loss = lambda rows, condition, progress, generator: {"loss": model(rows["x"]).mean()}
+    loss = lambda rows, condition, now, generator: {"loss": model(rows["x"]).mean()}
     plan = Plan(n_steps=100, batch_size=4, device=CPU)
     index = torch.zeros(8, dtype=torch.int64)
     history = train(
@@ -145,17 +146,18 @@ def test_out_of_memory_halves_the_batch_goes_on_and_says_so():
     model, seen = nn.Linear(1, 1), []
     nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
 
-    def loss(rows, condition, progress, generator):
+    def loss(rows, condition, now, generator):
         seen.append(len(condition))
         error = (model(rows["x"]) - 3 * rows["x"] - 1).square().mean()
-        if len(condition) > 10 and progress >= 0.1:  # what a GPU raises, also in the middle of a training
+        if len(condition) > 10 and now.weight >= 20:  # what a GPU raises, also in the middle of a training
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return {"loss": error}
 
     plan, index = Plan(n_steps=200, batch_size=32, device=CPU), torch.zeros(200, dtype=torch.int64)
     rows, generator = {"x": torch.linspace(-1, 1, 200)[:, None]}, torch.Generator().manual_seed(0)
     with pytest.warns(TrainingWarning, match="batches of (32|16) rows: training goes on with (16|8)") as warned:
-        history = train([Phase((model,), loss, 0.1)], rows, index, plan, n_classes=1, generator=generator)
+        phase = Phase((model,), loss, 0.1, schedule=float)
+        history = train([phase], rows, index, plan, n_classes=1, generator=generator)
     assert len(warned) == 2 and seen == [32] * 21 + [16] + [8] * 180
     assert abs(model.weight.item() - 3) < 0.1 and history["step"].iloc[-1] == 200
 
@@ -163,7 +165,7 @@ def test_out_of_memory_halves_the_batch_goes_on_and_says_so():
 def test_out_of_memory_with_the_smallest_batch_is_the_users_to_solve():
     model = nn.Linear(1, 1)
 
-    def loss(rows, condition, progress, generator):
+    def loss(rows, condition, now, generator):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     plan, index = Plan(n_steps=2, batch_size=4, device=CPU), torch.zeros(8, dtype=torch.int64)

@@ -13,7 +13,8 @@ from augment_gen import ConditionalGAN, ConditionalVAE, load
 from augment_gen.distributed import data_parallel, worker
 from augment_gen.errors import AugmentGenError
 from augment_gen.pipelines.shards import sample_shards
-from augment_gen.training import Phase, Plan, train
+from augment_gen.steps import Phase
+from augment_gen.training import Plan, train
 
 
 def table(part):
@@ -32,7 +33,7 @@ def line():
     model = nn.Linear(1, 1)
     nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
     x = torch.linspace(-1, 1, 200)[:, None]
-    loss = lambda rows, condition, progress, generator: {"loss": (model(rows["x"]) - 3 * rows["x"] - 1).square().mean()}
+    loss = lambda rows, condition, now, generator: {"loss": (model(rows["x"]) - 3 * rows["x"] - 1).square().mean()}
     plan = Plan(n_steps=50, batch_size=33, device=torch.device("cpu"))
     index, stream = torch.zeros(200, dtype=torch.int64), torch.Generator().manual_seed(0)
     history = train([Phase((model,), loss, 0.1)], {"x": x}, index, plan, n_classes=1, generator=stream)

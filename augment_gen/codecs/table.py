@@ -108,9 +108,9 @@ class TableCodec(Codec):
         rank = low + torch.rand(low.shape, generator=generator, device=low.device, dtype=low.dtype) * (high - low)
         scores = torch.special.ndtri(rank.clamp(1e-6, 1 - 1e-6)).clamp(-4, 4)
         codes = rows["codes"].long()
-        first, last = (torch.as_tensor(edge, device=codes.device) for edge in self.layout_.continuous_codes)
-        mine = codes[:, torch.as_tensor(self.layout_.scalar_blocks, device=codes.device)]
-        continuous = (mine >= first) & (mine < last)
+        known = self.layout_.indices.on(codes.device)
+        mine = codes[:, known["scalar_blocks"]]
+        continuous = (mine >= known["first"]) & (mine < known["behind"])
         return {"codes": codes, "scalars": torch.where(continuous, scores, 0.0), "continuous": continuous}
 
     def decode(self, outputs, class_index, rng):

@@ -22,7 +22,8 @@ from augment_gen.networks.augmentation import Augmentation
 from augment_gen.networks.conv import Grid, Judge, recalibrate
 from augment_gen.networks.initialise import build
 from augment_gen.seeding import draw_seed, numpy_generator, torch_generator
-from augment_gen.training import ClassSampler, Phase, Plan, train
+from augment_gen.steps import Phase
+from augment_gen.training import ClassSampler, Plan, train
 
 SMALL_SIDE = 16  # pixels, up to which a convolution is too little work for two threads
 PIECE = 512  # images predicted at a time
@@ -132,12 +133,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             max_threads=1 if max(height, width) <= SMALL_SIDE else None,
             description="image classifier",
         )
-        loss = self._loss(network, codec, conditions.counts_, device)
         generator = torch_generator(draw_seed(rng), device)
         rows, index = codec.encode(X), torch.from_numpy(class_index)
-        phase = Phase((network,), loss, 2e-3, weight_decay=0.05)
+        phase = Phase((network,), self._loss(network, codec, conditions.counts_, device), 2e-3, weight_decay=0.05)
         self.history_ = train([phase], rows, index, plan, n_classes=len(conditions), generator=generator)
-        self._recalibrate(network, loss, rows, index, plan, generator)
+        self._recalibrate(network, phase, rows, index, plan, generator)
         self.network_, self.codec_, self.device_ = network, codec, device
         self.classes_ = conditions.classes_
         self.n_features_in_ = channels * height * width
@@ -149,7 +149,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         if self.class_weight == "balanced":
             weight = torch.as_tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32, device=device)
 
-        def loss(rows, condition, progress, generator):
+        def loss(rows, condition, now, generator):
             images = augment(codec.inputs(rows, generator)["images"], generator)
             if not self.mixup:
                 return {"loss": F.cross_entropy(network(images).float(), condition, weight=weight)}
@@ -171,7 +171,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             return Augmentation(**self.augment)
         return Augmentation()
 
-    def _recalibrate(self, network, loss, rows, class_index, plan, generator):
+    def _recalibrate(self, network, phase, rows, class_index, plan, generator):
         """Batch-norm statistics as they are under the averaged weights."""
         sampler = ClassSampler(class_index, int(class_index.max()) + 1, 1.0, torch.device("cpu"))
         draws = torch_generator(int(torch.randint(2**31, (1,), generator=generator, device=plan.device)))
@@ -179,7 +179,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         def run_batch():
             index = sampler.draw(plan.batch_size, draws)
             batch = {name: tensor[index].to(plan.device) for name, tensor in rows.items()}
-            loss(batch, class_index[index].to(plan.device), 1.0, generator)
+            phase.loss(batch, class_index[index].to(plan.device), phase.moment(plan.n_steps), generator)
 
         with at_most_threads(plan.max_threads):
             recalibrate(network, run_batch)

@@ -9,7 +9,7 @@ from augment_gen.generators.vae_image import ImageVAERecipe
 from augment_gen.generators.vae_table import TableVAERecipe
 from augment_gen.latent import LatentDensity, exemplars
 from augment_gen.seeding import draw_seed, torch_generator
-from augment_gen.training import Phase, Plan, train
+from augment_gen.training import Plan, train
 
 RECIPES = {"table": TableVAERecipe, "image": ImageVAERecipe}
 
@@ -43,8 +43,7 @@ def fit_autoencoder(estimator, rows, class_index, rng, latent_density, course):
     generator = torch_generator(draw_seed(rng), plan.device)
     index, n_classes = torch.from_numpy(class_index), len(recipe.class_counts)
     recipe.prepare(network, settings, rows, index, plan, rng)
-    phase = Phase((network,), recipe.loss(network, settings), settings.learning_rate, settings.weight_decay)
-    history = train([phase], rows, index, plan, n_classes=n_classes, generator=generator)
+    history = train([recipe.phase(network, settings)], rows, index, plan, n_classes=n_classes, generator=generator)
     recipe.finish(network, settings, rows, index, plan, generator)
     decoder = FittedDecoder(network, estimator.codec_, None, plan.device, plan.autocast, recipe.max_rows_decoded())
     picked = exemplars(class_index, recipe.class_counts, rng)

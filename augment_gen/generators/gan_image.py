@@ -25,7 +25,8 @@ from augment_gen.generators.gan_table import discriminator_won
 from augment_gen.networks.adversary_image import DiffAugmentation, ImageDiscriminator, bands
 from augment_gen.networks.initialise import build
 from augment_gen.seeding import draw_seed, torch_generator
-from augment_gen.training import Monitor, Phase, train
+from augment_gen.steps import Phase, warm_up
+from augment_gen.training import Monitor, train
 
 LATENTS = 50_000  # latents drawn beforehand, over all classes, that adversarial steps pick from
 SCORE_IMAGES = 2000  # images in the stop score over all classes, at most 200 of each
@@ -134,9 +135,12 @@ class ImageAdversary:
         game = _Game(self, discriminator, settings, plan.device, rng)
         rate, memory = settings.discriminator_learning_rate, tuple(game.usual.values())
         phases = [
-            Phase((discriminator,), game.discriminate, rate, betas=(0.0, 0.9), memory=memory),
-            Phase((FixedNorms(self.network.decoder),), game.generate, settings.generator_learning_rate, betas=(0.0, 0.9)),
-        ]
+            Phase((discriminator,), game.discriminate, rate, betas=(0.0, 0.9), memory=memory, variant=game.terms),
+            Phase(
+                (FixedNorms(self.network.decoder),), game.generate, settings.generator_learning_rate, betas=(0.0, 0.9),
+                schedule=warm_up(settings.n_steps, RAMP),
+            ),
+        ]  # fmt: skip
         mean, deviation = self.decoder.posterior(self.rows, self.class_index, generator)
         rows = {**self.rows, "mean": torch.from_numpy(mean), "deviation": torch.from_numpy(deviation)}
         plan = replace(plan, n_steps=settings.n_steps, batch_size=settings.batch_size, ema_decay=settings.ema_decay)
@@ -230,31 +234,35 @@ class _Game:
         self.shown[torch.from_numpy(adversary.trained)] = 1.0
         self.latents = _latents(adversary.decoder.density, len(adversary.counts), rng).to(device)
 
-    def discriminate(self, rows, condition, progress, generator):
+    def terms(self, step):
+        """What `discriminate` counts in a step beside the hinge loss: whether the gradient penalty, and whether LeCam."""
+        return step % R1_EVERY == 0, step / self.settings.n_steps >= LECAM_START
+
+    def discriminate(self, rows, condition, now, generator):
         """Hinge loss (Lim and Ye 2017) with a lazy gradient penalty (R1, Mescheder et al. 2018) and LeCam (Tseng et al. 2021).
 
         Rows of the classes that the discriminator is not to be shown weigh nothing.
         """
-        lazy = round(progress * self.settings.n_steps) % R1_EVERY == 0
+        penalised, steadied = now.variant
         with torch.no_grad():
             real = self.look(self.codec.inputs(rows, generator)["images"], generator)
             fake = self.look(self.network.decode(self._draw(condition, generator), condition)["images"], generator)
-        real = real.detach().requires_grad_(lazy)  # apart from the batch, which the other phase still uses
+        real = real.detach().requires_grad_(penalised)  # apart from the batch, which the other phase still uses
         weight = self._weight(condition)
         said_real, said_fake = self.discriminator(real, condition), self.discriminator(fake, condition)
         hinge = (weight * (F.relu(1 - said_real) + F.relu(1 + said_fake))).sum()
         loss = hinge
-        if progress >= LECAM_START:
+        if steadied:
             strayed = F.relu(said_real - self.usual["fake"]).square() + F.relu(self.usual["real"] - said_fake).square()
             loss = loss + self.settings.lecam_weight * (weight * strayed).sum()
-        if lazy:
+        if penalised:
             loss = loss + R1_EVERY * self.settings.r1_weight * _gradient_penalty(said_real, real, weight)
         curves = {"real_score": (weight * said_real).sum(), "fake_score": (weight * said_fake).sum()}
         self.usual["real"].lerp_(curves["real_score"].detach(), 1 - LECAM_DECAY)
         self.usual["fake"].lerp_(curves["fake_score"].detach(), 1 - LECAM_DECAY)
         return {"loss": loss, "discriminator": hinge, **curves}
 
-    def generate(self, rows, condition, progress, generator):
+    def generate(self, rows, condition, now, generator):
         """Deceive the discriminator, show the judge the label that was asked for, and still know the training images."""
         half = max(1, len(condition) // 2)
         noise = torch.empty_like(rows["mean"][:half]).normal_(generator=generator)
@@ -267,8 +275,7 @@ class _Game:
         label = F.relu(doubt - LABEL_DOUBT).mean()
         real = self.codec.inputs({"images": rows["images"][:half]}, generator)["images"]
         anchor = F.mse_loss(again, real)
-        heeded = min(1.0, progress / RAMP)
-        loss = heeded * adversarial + self.settings.judge_weight * label + self.settings.anchor_weight * anchor
+        loss = now.weight * adversarial + self.settings.judge_weight * label + self.settings.anchor_weight * anchor
         return {"loss": loss, "generator": adversarial, "label": label, "anchor": anchor}
 
     def _weight(self, condition):

@@ -17,7 +17,8 @@ from augment_gen.codecs.table import LARGE_TABLE
 from augment_gen.networks.adversary import TableDiscriminator, real_rows, relaxed_rows
 from augment_gen.networks.initialise import build
 from augment_gen.seeding import draw_seed, torch_generator
-from augment_gen.training import Monitor, Phase, train
+from augment_gen.steps import Phase
+from augment_gen.training import Monitor, train
 
 LATENTS = 100_000  # latents drawn beforehand, over all classes, that adversarial steps pick from
 SCORE_ROWS = 2000  # rows of a class in the stop score
@@ -98,19 +99,19 @@ class TableAdversary:
             outputs = network.decode(latents[condition, number], condition)
             return relaxed_rows(head, outputs, settings.gumbel_temperature, generator)
 
-        def discriminate(rows, condition, progress, generator):
+        def discriminate(rows, condition, now, generator):
             real = shared["real"] = real_rows(head, self.codec.inputs(rows, generator))
             with torch.no_grad():
                 fake = draw(condition, generator)
-            lazy = round(progress * settings.n_steps) % R1_EVERY == 0
-            both = torch.cat([real.requires_grad_(lazy), fake])
+            penalised = now.variant
+            both = torch.cat([real.requires_grad_(penalised), fake])
             said_real, said_fake = discriminator(both, condition.repeat(2), n_groups=2).chunk(2)
             loss = F.relu(1 - said_real).mean() + F.relu(1 + said_fake).mean()
-            if lazy:
+            if penalised:
                 loss = loss + R1_EVERY * settings.r1_weight * gradient_penalty(said_real, real)
             return {"loss": loss, "discriminator": loss, "real_score": said_real.mean(), "fake_score": said_fake.mean()}
 
-        def generate(rows, condition, progress, generator):
+        def generate(rows, condition, now, generator):
             fake = draw(condition, generator)
             adversarial = -discriminator(fake, condition).mean()
             moments = class_moment_distance(shared["real"].detach(), fake, condition, self.n_classes)
@@ -119,9 +120,12 @@ class TableAdversary:
 
         half = (network.decoder, network.decoder_input, network.decoder_class)
         phases = [
-            Phase((discriminator,), discriminate, settings.discriminator_learning_rate, betas=(0.0, 0.9)),
+            Phase(
+                (discriminator,), discriminate, settings.discriminator_learning_rate, betas=(0.0, 0.9),
+                variant=lambda step: step % R1_EVERY == 0,
+            ),
             Phase(half, generate, settings.generator_learning_rate, betas=(0.0, 0.9)),
-        ]
+        ]  # fmt: skip
         plan = replace(plan, n_steps=settings.n_steps, batch_size=settings.batch_size, ema_decay=settings.ema_decay)
         every = max(1, settings.n_steps // 8)
         monitor = Monitor(self._stop_score(rng), every, patience=3, complaint=discriminator_won)

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from augment_gen.networks.conv import recalibrate
 from augment_gen.seeding import draw_seed, torch_generator
-from augment_gen.training import ClassSampler, Phase, train
+from augment_gen.steps import Phase
+from augment_gen.training import ClassSampler, train
 
 N_JUDGES = 3  # folds of the real images
 JUDGE_STEPS = 400  # of each of several judges
@@ -35,13 +36,13 @@ def fit_judge(judge, inputs, numbers, class_index, n_classes, plan, generator):
         On ``plan.device``.
     """
 
-    def loss(rows, condition, progress, generator):
+    def loss(rows, condition, now, generator):
         return {"loss": F.cross_entropy(judge(inputs(rows["number"], generator)).float(), condition)}
 
     plan = replace(plan, class_tempering=0.0, ema_decay=JUDGE_AVERAGE, interruptible=False)
     phase, mine = Phase((judge,), loss, JUDGE_RATE, weight_decay=JUDGE_DECAY), class_index[numbers]
     train([phase], {"number": numbers}, mine, plan, n_classes=n_classes, generator=generator)
-    recalibrate(judge, batches(loss, {"number": numbers}, mine, n_classes, plan, generator))
+    recalibrate(judge, batches(phase, {"number": numbers}, mine, n_classes, plan, generator))
 
 
 def fit_judges(judges, inputs, class_index, n_classes, plan, rng):
@@ -67,14 +68,15 @@ def folds(class_index, n_folds, rng):
     return fold
 
 
-def batches(loss, rows, classes, n_classes, plan, generator):
-    """A callable that runs `loss`, as at the end of a training, on a fresh batch of `rows`, a dict of tensors."""
+def batches(phase, rows, classes, n_classes, plan, generator):
+    """A callable that runs a phase's loss, as behind the last step, on a fresh batch of `rows`, a dict of tensors."""
     sampler = ClassSampler(classes, n_classes, plan.class_tempering, plan.device)
     rows, classes = {name: tensor.to(plan.device) for name, tensor in rows.items()}, classes.to(plan.device)
+    now = phase.moment(plan.n_steps)
 
     def run_batch():
         index = sampler.draw(plan.batch_size, generator)
         with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=plan.autocast):
-            loss({name: tensor[index] for name, tensor in rows.items()}, classes[index], 1.0, generator)
+            phase.loss({name: tensor[index] for name, tensor in rows.items()}, classes[index], now, generator)
 
     return run_batch

@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from augment_gen.devices import at_most_threads
 from augment_gen.errors import TrainingDivergedError
 from augment_gen.seeding import torch_generator
-from augment_gen.training import LOG_EVERY, AdamW, Phase, one_cycle
+from augment_gen.steps import AdamW, Phase, one_cycle
+from augment_gen.training import LOG_EVERY
 from augment_gen.weights import WeightAverage
 
 MAX_ROWS = 4096  # rows in one pass; a larger batch is summed up in parts
@@ -149,7 +150,7 @@ def train_privately(network, row_losses, inputs, class_index, settings, plan, *,
                 parameter.grad = gradient / (rate * n_rows)
             learning_rate = one_cycle(step, settings.n_steps, settings.learning_rate)
             optimiser.step(learning_rate)
-            average.update()
+            average.update(average.blend(step))
             if (step + 1) % LOG_EVERY == 0 or step + 1 == settings.n_steps:
                 history.append({"step": step + 1, "learning_rate": learning_rate})
     average.copy_into_modules()

@@ -14,6 +14,7 @@ from augment_gen.networks.augmentation import Augmentation
 from augment_gen.networks.conv import ConvVAE, recalibrate
 from augment_gen.networks.initialise import build
 from augment_gen.seeding import draw_seed, torch_generator
+from augment_gen.steps import Phase, warm_up
 
 WARM_UP = 0.2  # share of the steps over which beta rises to its full weight
 LABEL_START = 0.3  # share of the steps after which the label term counts: before, there are no images to be judged
@@ -115,7 +116,7 @@ class ImageVAERecipe:
         network.judge.requires_grad_(False)
         fit_judges(network.judges, inputs, class_index, n_classes, plan, rng)
 
-    def loss(self, network, settings):
+    def phase(self, network, settings):
         """The negative evidence lower bound and the label term, in nats per pixel value.
 
         The reconstruction is the analytic-sigma likelihood of Rybkin et al. (2021); beta (Higgins et al. 2017) is warmed up.
@@ -124,22 +125,26 @@ class ImageVAERecipe:
         """
         augment = resolve_augmentation(settings.augment)
 
-        def loss(rows, condition, progress, generator):
+        def loss(rows, condition, now, generator):
             inputs = {"images": augment(self.codec.inputs(rows, generator)["images"], generator)}
             mean, log_variance = network.encode(inputs, condition)
             noise = mean.new_empty(mean.shape).normal_(generator=generator)
             z = mean + noise * (0.5 * log_variance).exp()
-            judged = network.judge is not None and progress >= LABEL_START
+            judged = now.variant
             swapped, asked = self._swap(z, generator) if judged else (z[:0], condition[:0])
             images = network.decode(torch.cat([z, swapped]), torch.cat([condition, asked]))["images"]
             reconstruction = network.negative_log_likelihood({"images": images[: len(z)]}, inputs).mean()
             kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-            total = reconstruction + settings.beta * min(1.0, progress / WARM_UP) * kl
+            total = reconstruction + now.weight * kl
             label = F.cross_entropy(network.judge(images[len(z) :]).float(), asked) if judged else torch.zeros_like(kl)
             total = total + settings.label_weight * label
             return {"loss": total / self.n_values, "reconstruction": reconstruction, "kl": kl, "label": label}
 
-        return loss
+        return Phase(
+            (network,), loss, settings.learning_rate, settings.weight_decay,
+            schedule=warm_up(settings.n_steps, WARM_UP, settings.beta),
+            variant=lambda step: network.judge is not None and step / settings.n_steps >= LABEL_START,
+        )  # fmt: skip
 
     def _swap(self, z, generator):
         """Latents of half the batch, which the term must not move, and a label drawn for each from all classes alike."""
@@ -149,7 +154,8 @@ class ImageVAERecipe:
 
     def finish(self, network, settings, rows, class_index, plan, generator):
         """Recompute the batch-norm statistics under the averaged weights."""
-        recalibrate(network, batches(self.loss(network, settings), rows, class_index, len(self.class_counts), plan, generator))
+        phase = self.phase(network, settings)
+        recalibrate(network, batches(phase, rows, class_index, len(self.class_counts), plan, generator))
 
     def worth_drawing_in_bfloat16(self, settings, device):
         """As in training."""

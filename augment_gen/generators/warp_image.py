@@ -19,7 +19,8 @@ from augment_gen.networks.conv import recalibrate
 from augment_gen.networks.initialise import build
 from augment_gen.networks.warp import roughness
 from augment_gen.seeding import draw_seed, torch_generator
-from augment_gen.training import ClassSampler, Phase, Plan, train
+from augment_gen.steps import Phase, warm_up
+from augment_gen.training import ClassSampler, Plan, train
 
 PAIRS = 2048  # pairs whose deformations are drawn from afterwards
 BYTES_WARPED = 2**26
@@ -117,12 +118,10 @@ class WarpTraining:
         """Train a `DeformationVAE`; returns its curves and the deformations of pairs of all classes."""
         generator = torch_generator(draw_seed(self.rng), self.plan.device)
         pairs = Pairs(self.rows, self.class_index, self.n_classes, self.plan.device)
-        loss = self._loss(network, pairs)
-        modules = (network.encoder, network.head, network.decoder)
-        phase = Phase(modules, loss, self.settings.learning_rate, self.settings.weight_decay)
+        phase = self._phase(network, pairs)
         numbers, n_classes = torch.arange(len(self.class_index)), self.n_classes
         history = train([phase], {"number": numbers}, self.class_index, self.plan, n_classes=n_classes, generator=generator)
-        recalibrate(network, batches(loss, {"number": numbers}, self.class_index, self.n_classes, self.plan, generator))
+        recalibrate(network, batches(phase, {"number": numbers}, self.class_index, self.n_classes, self.plan, generator))
         return history, self._posterior(network, pairs, generator)
 
     def warper(self, network, posterior, strength=1.0):
@@ -135,10 +134,10 @@ class WarpTraining:
     def _inputs(self, images, generator):
         return self.augment(self.codec.inputs({"images": images}, generator)["images"], generator)
 
-    def _loss(self, network, pairs):
+    def _phase(self, network, pairs):
         settings = self.settings
 
-        def loss(rows, condition, progress, generator):
+        def loss(rows, condition, now, generator):
             first = self._inputs(pairs.images[rows["number"]], generator)
             second = self._inputs(pairs.images[pairs.partners(condition, generator)], generator)
             mean, log_variance = network.encode(first, second)
@@ -147,10 +146,11 @@ class WarpTraining:
             reconstruction = network.negative_log_likelihood(network.warp(first, flow), second).mean()
             kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
             rough = roughness(flow).mean() * self.n_values
-            total = reconstruction + settings.beta * min(1.0, progress / WARM_UP) * kl + settings.roughness * rough
+            total = reconstruction + now.weight * kl + settings.roughness * rough
             return {"loss": total / self.n_values, "reconstruction": reconstruction, "kl": kl, "roughness": rough}
 
-        return loss
+        modules, beta = (network.encoder, network.head, network.decoder), warm_up(settings.n_steps, WARM_UP, settings.beta)
+        return Phase(modules, loss, settings.learning_rate, settings.weight_decay, schedule=beta)
 
     @torch.no_grad()
     def _posterior(self, network, pairs, generator):

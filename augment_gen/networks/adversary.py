@@ -22,7 +22,7 @@ def relaxed_rows(head, outputs, temperature, generator):
     for _, logits in head.grouped(outputs["logits"]):
         noise = -torch.empty_like(logits).exponential_(generator=generator).log()
         soft = ((logits + noise) / temperature).softmax(-1)
-        hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
+        hard = one_hot(soft.argmax(-1), soft.shape[-1])
         parts.append((hard - soft.detach() + soft).flatten(1))
     codes = torch.cat(parts, dim=1) if parts else outputs["logits"]
     if not head.n_scalars:
@@ -34,12 +34,17 @@ def relaxed_rows(head, outputs, temperature, generator):
 
 def real_rows(head, inputs):
     """The same form for real rows: one-hot codes, and scalars where cells are continuous."""
-    parts = []
-    for columns, size in head.groups:
-        parts.append(F.one_hot(inputs["codes"][:, columns], size).float().flatten(1))
+    parts, columns = [], head.columns.on(inputs["codes"].device)
+    for _, size in head.groups:
+        parts.append(one_hot(inputs["codes"][:, columns[size]], size).flatten(1))
     if head.n_scalars:
         parts.append(inputs["scalars"] * inputs["continuous"])
     return torch.cat(parts, dim=1)
+
+
+def one_hot(codes, size):
+    """float32 (..., size): 1 at each code, int64 (...), 0 elsewhere; torch's own may look at the codes, and wait for them."""
+    return (codes[..., None] == torch.arange(size, device=codes.device)).float()
 
 
 class TableDiscriminator(nn.Module):

@@ -53,10 +53,10 @@ class DiffAugmentation:
 
 def _shifted(images, share, noise):
     """`images` moved by whole pixels; `noise` (2, n) from 0 to 1 says how far across and down."""
-    sides = noise.new_tensor([[images.shape[3]], [images.shape[2]]])
-    pixels = ((2 * noise - 1) * (share * sides).round()).round()
     moves = torch.eye(2, 3, device=noise.device, dtype=torch.float32).repeat(len(images), 1, 1)
-    moves[:, :, 2] = (2 * pixels / sides).T
+    for axis, side in enumerate((images.shape[3], images.shape[2])):
+        pixels = ((2 * noise[axis] - 1) * round(share * side)).round()
+        moves[:, axis, 2] = 2 * pixels / side
     grid = F.affine_grid(moves, images.shape, align_corners=False)
     return F.grid_sample(images, grid.to(images.dtype), mode="nearest", align_corners=False)
 

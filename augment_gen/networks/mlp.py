@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from augment_gen.constants import Constants
 from augment_gen.layout import TableLayout
 
 MASKED = -1e9  # logit of a code that a column does not have
@@ -32,6 +33,7 @@ class CodeHead(nn.Module):
             columns = np.flatnonzero(padded == size)
             self.groups.append((columns.tolist(), int(size)))
             masks.append(np.where(np.arange(size) < sizes[columns][:, None], 0.0, MASKED).ravel())
+        self.columns = Constants({size: columns for columns, size in self.groups})  # the same, for the device to look up by
         self.n_logits = sum(size * len(columns) for columns, size in self.groups)
         self.n_scalars, self.n_blocks = len(scalars), len(sizes)
         self.linear = nn.Linear(width, max(1, self.n_logits + self.n_scalars))
@@ -81,9 +83,10 @@ class CodeHead(nn.Module):
     def negative_log_likelihood(self, outputs, inputs):
         """(batch,) nats: cross-entropy of the codes, plus the Gaussian of the scalars where cells are continuous."""
         codes = inputs["codes"]
-        loss = outputs["means"].new_zeros(len(codes))
-        for columns, logits in self.grouped(outputs["logits"]):
-            flat = F.cross_entropy(logits.flatten(0, 1), codes[:, columns].flatten(), reduction="none")
+        loss, columns = outputs["means"].new_zeros(len(codes)), self.columns.on(codes.device)
+        for _, logits in self.grouped(outputs["logits"]):
+            mine = codes[:, columns[logits.shape[2]]]
+            flat = F.cross_entropy(logits.flatten(0, 1), mine.flatten(), reduction="none")
             loss = loss + flat.view(len(codes), -1).sum(1)
         if self.n_scalars:
             sigma = self.sigma()
@@ -201,7 +204,7 @@ def swap_cells(inputs, share, layout, generator):
     codes, scalars = inputs["codes"], inputs["scalars"]
     swap = torch.rand(codes.shape, generator=generator, device=codes.device, dtype=torch.float32) < share
     other = torch.randint(len(codes), codes.shape, generator=generator, device=codes.device)
-    columns = torch.as_tensor(layout.scalar_blocks, device=codes.device)
+    columns = layout.indices.on(codes.device)["scalar_blocks"]
     return {
         "codes": torch.where(swap, codes.gather(0, other), codes),
         "scalars": torch.where(swap[:, columns], scalars.gather(0, other[:, columns]), scalars),
