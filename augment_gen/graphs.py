@@ -6,12 +6,16 @@ one launch. A step of small networks is some hundred short kernels, and a host t
 No recording is taken on trust. The step is first run as it is, the second time under a `Watch`; what was recorded has then to
 leave every tensor as two eager steps leave it, with other rows and other numbers in the second, and to draw noise that goes on
 as theirs does. Where any of that fails, a warning says so, and the training goes on eagerly from where it was.
+
+Nothing is recorded outside of `recorded_steps`: this has been tested with stand-ins on a CPU, and not yet run on a GPU.
 """
 
 import math
 import threading
 import warnings
 from collections import Counter
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +31,7 @@ FINE = 1e-3  # of what two steps change, a replay may be off by so much, beyond 
 COARSE = 0.1  # the same of what Adam moves: its steps make much of gradients that are nothing but rounding
 REPEATABLE = {FINE: 1e-2, COARSE: 0.25}  # two eager runs that differ by more tell nothing about a third
 SHRUNK = 8  # what the numbers of the second step in a check are divided by; old ones would be off by 0.8, not by COARSE
+_wanted = ContextVar("recorded_steps", default=False)
 _recording = threading.Lock()  # torch records one graph at a time
 
 
@@ -38,9 +43,33 @@ class Group:
     tolerance: float = FINE
 
 
+@contextmanager
+def recorded_steps():
+    """Inside the with-block, the steps of ``fit`` on a GPU of CUDA are recorded once and replayed from then on.
+
+    Trainings of fewer than 100 steps, private fits and several processes that train together are left as they are, and on
+    other devices the block changes nothing. Results are those of the same fit without the block but for rounding. Where a
+    recording is not exact, a TrainingWarning says why, and the steps run one by one.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from augment_gen import ConditionalVAE
+    >>> from augment_gen.graphs import recorded_steps
+    >>> X, y = load_iris(return_X_y=True)
+    >>> with recorded_steps():
+    ...     gen = ConditionalVAE(max_steps=20, random_state=0).fit(X, y)
+    """
+    token = _wanted.set(True)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
 def recorder_for(device, generator):
-    """A `CudaRecorder` on a GPU of CUDA, else None."""
-    return CudaRecorder(device, generator) if device.type == "cuda" else None
+    """A `CudaRecorder` where steps are to be recorded and the device is a GPU of CUDA, else None."""
+    return CudaRecorder(device, generator) if _wanted.get() and device.type == "cuda" else None
 
 
 class CudaRecorder:

@@ -130,7 +130,7 @@ def observed(a, recorded, starts=None):
     common = {"max_steps": a.steps, "random_state": a.seed, "device": a.device}
     gan = {"min_adversarial_size": 10, **common}
     try:
-        with warnings.catch_warnings():
+        with graphs.recorded_steps(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", TrainingWarning)  # why something was not recorded
             observer.watch("table", ConditionalGAN(**gan), *table(a.rows, np.random.default_rng(a.seed)))

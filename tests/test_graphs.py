@@ -305,8 +305,21 @@ def test_changes_of_images_bring_nothing_to_the_gpu():
         assert watch.seen == ["aten._to_copy.default"]
 
 
+def test_nothing_is_recorded_unasked():
+    assert graphs.recorder_for(CUDA, None) is None
+    with graphs.recorded_steps():
+        assert graphs.recorder_for(CPU, None) is None
+
+
 # -------------------------------------------------------------------- on a GPU
+@pytest.fixture
+def recorded():
+    with graphs.recorded_steps():
+        yield
+
+
 @needs_gpu
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("best", [False, True])
 def test_a_recorded_fit_is_an_eager_one(monkeypatch, best):
     with monkeypatch.context() as patch:
@@ -321,6 +334,7 @@ def test_a_recorded_fit_is_an_eager_one(monkeypatch, best):
 
 
 @needs_gpu
+@pytest.mark.usefixtures("recorded")
 def test_a_recorded_step_is_one_launch():
     small_training(CUDA)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as record:
@@ -330,6 +344,7 @@ def test_a_recorded_step_is_one_launch():
 
 
 @needs_gpu
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("kind", fits.KINDS)
 def test_every_fit_is_recorded_on_a_gpu(monkeypatch, kind):
     monkeypatch.setattr(graphs, "FEWEST_STEPS", 1)
@@ -341,6 +356,7 @@ def test_every_fit_is_recorded_on_a_gpu(monkeypatch, kind):
 
 
 @needs_gpu
+@pytest.mark.usefixtures("recorded")
 def test_a_recording_that_breaks_off_leaves_a_gpu_that_works(monkeypatch):
     """The step is seen to wait only where it is recorded, so that the recording itself fails."""
     model = nn.Linear(1, 1).to(CUDA)

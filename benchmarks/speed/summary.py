@@ -50,7 +50,8 @@ def phases(lines):
         workload = key["workload"]
         common = {
             "group": key["group"], "data": line["name"], "competitor": key["competitor"], "epochs": key["epochs"] or "default",
-            "device": key["device"], "threads": key["threads"], "pixels": workload["side"] ** 2, **workload, "busy": line["busy"],
+            "device": key["device"], "threads": key["threads"], "busy": line["busy"],
+            "pixels": workload["side"] ** 2, **workload,
         }  # fmt: skip
         rows += [{**common, **phase} for phase in line["phases"]]
     return pd.DataFrame(rows)
