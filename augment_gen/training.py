@@ -75,7 +75,7 @@ class Monitor:
     score : callable () -> float
         Lower is better; called with the averaged weights in place and the modules in evaluation mode.
     every : int
-        Steps between two scores. The weights before the first step are scored too.
+        Steps between two scores. The weights before the first step and behind the last are scored too.
     patience : int
         Training stops after so many scores in a row that are no better than the best.
     complaint : callable (list of dict) -> str or None, optional
@@ -228,7 +228,8 @@ class Run:
                 self._prepare(number)
             self.pending.append(self._one(number))
             cut_short = plan.interruptible and course.interruption.asked
-            done = number == plan.n_steps - 1 or self._is_good_enough(number)
+            last = number == plan.n_steps - 1
+            done = self._has_seen_enough(number, last) or last
             if len(self.pending) == LOG_EVERY or done or cut_short:
                 self._log(number)
                 course.interruption.usable |= plan.interruptible
@@ -274,8 +275,10 @@ class Run:
         )
         self.batch_size //= 2
 
-    def _is_good_enough(self, number):
-        return self.best is not None and (number + 1) % self.monitor.every == 0 and not self.best.check()
+    def _has_seen_enough(self, number, last):
+        """Score the weights where that is due, behind the last step too; returns whether to stop for it."""
+        due = self.best is not None and (last or (number + 1) % self.monitor.every == 0)
+        return due and not self.best.check()
 
     def _log(self, number):
         """Add a point to the curves: the one moment when the device is waited for."""

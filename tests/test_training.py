@@ -142,6 +142,26 @@ def test_the_best_weights_are_kept_not_the_last():
     assert model.weight.item() == weights[1] != weights[2] and history["step"].iloc[-1] == 30
 
 
+def test_weights_behind_the_last_step_are_scored_too_and_a_loss_is_told_of_every_step():
+    model, told, weights = nn.Linear(1, 1, bias=False), [], []
+    nn.init.constant_(model.weight, 1.0)
+
+    def loss(rows, condition, now, generator):
+        told.append((now.weight, now.variant))
+        return {"loss": model(rows["x"]).mean()}
+
+    def score():
+        weights.append(model.weight.item())
+        return -len(weights)
+
+    plan, index = Plan(n_steps=25, batch_size=4, device=CPU), torch.zeros(8, dtype=torch.int64)
+    phase = Phase((model,), loss, 0.1, schedule=float, variant=lambda step: step % 3)
+    monitor = Monitor(score, every=10, patience=2)
+    train([phase], {"x": torch.ones(8, 1)}, index, plan, n_classes=1, generator=torch.Generator(), monitor=monitor)
+    assert told == [(step, step % 3) for step in range(25)]
+    assert len(weights) == 4 and model.weight.item() == weights[3] != weights[2]
+
+
 def test_out_of_memory_halves_the_batch_goes_on_and_says_so():
     model, seen = nn.Linear(1, 1), []
     nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)

@@ -102,7 +102,9 @@ def load(path, *, device=None):
     except ModelFileError as error:
         raise ModelFileError(f"The model file is damaged: {error}") from error
     except Exception as error:  # whatever a damaged or hostile state trips over, callers get one kind of error
-        raise ModelFileError(f"The model file is damaged: {type(error).__name__}: {error}") from error
+        raise ModelFileError(
+            f"The model file is damaged, or of another version of augment_gen: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _rebuild(generators, state):

@@ -50,7 +50,7 @@ def phases(lines):
         workload = key["workload"]
         common = {
             "group": key["group"], "data": line["name"], "competitor": key["competitor"], "epochs": key["epochs"] or "default",
-            "device": key["device"], "threads": key["threads"], "busy": line["busy"],
+            "device": key["device"], "threads": key.get("threads", 1), "busy": line["busy"],
             "pixels": workload["side"] ** 2, **workload,
         }  # fmt: skip
         rows += [{**common, **phase} for phase in line["phases"]]
@@ -70,7 +70,7 @@ def times(found):
 def growth(found):
     """Slopes of log CPU time (wall time on a GPU) and of log memory over log size, fitted by least squares."""
     rows = []
-    for (group, competitor, epochs, device, _, phase), one in found.groupby(
+    for (group, competitor, epochs, device, threads, phase), one in found.groupby(
         ["group", "competitor", "epochs", "device", "threads", "phase"], sort=False
     ):
         if group not in GROWTH:
@@ -82,7 +82,7 @@ def growth(found):
         time = one["cpu_s" if device == "cpu" else "wall_s"]
         rows.append(
             {
-                "competitor": competitor, "epochs": epochs, "phase": phase, "axis": f"{group}",
+                "competitor": competitor, "epochs": epochs, "threads": threads, "phase": phase, "axis": f"{group}",
                 "from": one.index[0], "to": one.index[-1], "sizes": len(one),
                 "time exponent": _slope(one.index, time), "memory exponent": _slope(one.index, one["peak_mb"]),
             }
