@@ -70,8 +70,8 @@ def test_same_seed_same_rows_however_they_are_batched(generator, modality):
     np.testing.assert_array_equal(drawn(twin, label), rows)
     np.testing.assert_array_equal(np.asarray(gen.sample(9)[0]), np.asarray(twin.sample(9)[0]), "streams go on alike")
     assert (drawn(gen, other) != rows).any()
-    gen.decoder_.max_rows = 7
-    np.testing.assert_array_equal(drawn(gen, label), rows)
+    gen.decoder_.max_rows = 7  # matrix products of another height may round in another way
+    np.testing.assert_allclose(drawn(gen, label), rows, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("generator", "modality"), FITTED)
