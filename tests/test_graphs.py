@@ -256,29 +256,22 @@ def fake(module, mode):
                         tensors[name] = nn.Parameter(there) if tensor.requires_grad else there
 
 
-def table_losses(mode):
-    X, y = fits.TABLE
-    codec = TableCodec().fit(X, y)
-    recipe = TableVAERecipe(codec, np.bincount(y))
+def losses_of(codec, recipe, data, mode):
+    """The phase of an autoencoder's training on a GPU that is none, and the encoded rows."""
+    X, y = data
+    recipe = recipe(codec.fit(X, y), np.bincount(y))
     network = recipe.network(recipe.settings, torch_generator(0))
     fake(network, mode)
     return recipe.phase(network, recipe.settings), codec.encode(X)
 
 
-def image_losses(mode):
-    X, y = fits.IMAGES
-    codec = ImageCodec().fit(X, y)
-    recipe = ImageVAERecipe(codec, np.bincount(y))
-    network = recipe.network(recipe.settings, torch_generator(0))
-    fake(network, mode)
-    return recipe.phase(network, recipe.settings), codec.encode(X)
-
-
-@pytest.mark.parametrize("losses", [table_losses, image_losses])
-def test_losses_bring_nothing_to_the_gpu_from_the_second_step_on(losses):
+@pytest.mark.parametrize(
+    ("codec", "recipe", "data"), [(TableCodec, TableVAERecipe, fits.TABLE), (ImageCodec, ImageVAERecipe, fits.IMAGES)]
+)
+def test_losses_bring_nothing_to_the_gpu_from_the_second_step_on(codec, recipe, data):
     """On tensors that only claim to be on a GPU: what they are asked for says where it would come from."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    phase, rows = losses(mode)
+    phase, rows = losses_of(codec(), recipe, data, mode)
     average = WeightAverage(phase.modules, 0.9)
     with mode:
         rows = {name: mode.from_tensor(tensor[:32]).to(CUDA) for name, tensor in rows.items()}
